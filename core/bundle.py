@@ -1,0 +1,171 @@
+"""Model bundles: the network's files and the card that describes them.
+
+A bundle is a folder `<models>/<name>/<version>/` with `model.keras`, `model.tflite`, `card.json` and `README.md`.
+The card's own sha256 is the version's identity; the card names the sha256 of every file. Reading a card loads no
+network; `Bundle.file` refuses a file that differs from its card.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import ModelMismatch, ModelNotFound
+from core.preprocessing import GEOMETRY
+
+TASKS = ("fracture-type", "fracture")
+CARD_FILE = "card.json"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The facts that serving needs, and the card whole."""
+
+    name: str
+    version: str
+    title: str  # for people
+    task: str  # "fracture-type" (ten classes) or "fracture" (fractured or not)
+    labels: tuple[str, ...]  # in the order of the network's outputs
+    side: int  # input side in pixels
+    channels: int  # 1 or 3
+    temperature: float  # divides the logits; 1 leaves the probabilities alone
+    conformal_threshold: float | None  # least calibrated probability of a member of the prediction set
+    doubt_threshold: float | None  # a top probability below this needs a human
+    files: Mapping[str, str]  # file name to sha256
+    document: Mapping[str, Any]  # the whole card, for people and for later readers
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> ModelCard:
+        """Read a card.
+
+        Raises:
+            ModelMismatch: A field is missing or contradicts another.
+        """
+        try:
+            card = cls(
+                name=str(document["name"]),
+                version=str(document["version"]),
+                title=str(document.get("title") or document["name"]),
+                task=str(document["task"]),
+                labels=tuple(str(label) for label in document["labels"]),
+                side=int(document["input"]["side"]),
+                channels=int(document["input"]["channels"]),
+                temperature=float(document["calibration"]["temperature"]),
+                conformal_threshold=_optional(document.get("conformal"), "threshold"),
+                doubt_threshold=_optional(document.get("doubt"), "threshold"),
+                files={str(name): str(digest) for name, digest in document["files"].items()},
+                document=document,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelMismatch(f"The model card is incomplete or wrong: {error!r}.") from error
+        card._check(document["input"].get("geometry"))
+        return card
+
+    def _check(self, geometry: object) -> None:
+        problems = []
+        if self.task not in TASKS:
+            problems.append(f"its task is {self.task!r}, not one of {', '.join(TASKS)}")
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            problems.append(f"its labels are not two or more different words: {', '.join(self.labels)}")
+        if geometry != GEOMETRY:
+            problems.append(f"its geometry is {geometry!r}, this program's is {GEOMETRY!r}")
+        if not 16 <= self.side <= 4096 or self.channels not in (1, 3):
+            problems.append(f"its input is {self.side} px with {self.channels} channels")
+        if not self.temperature > 0:
+            problems.append(f"its temperature is {self.temperature}")
+        if problems:
+            raise ModelMismatch(f"The card of {self.name} {self.version} cannot be used: {'; '.join(problems)}.")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One model version on disk."""
+
+    folder: Path
+    card: ModelCard
+    sha256: str  # of card.json: the version's identity
+
+    @classmethod
+    def open(cls, folder: Path) -> Bundle:
+        """Read and check the card in `folder`; no network is loaded.
+
+        Raises:
+            ModelNotFound: The folder holds no card.
+            ModelMismatch: The card is damaged or contradicts itself.
+        """
+        path = folder / CARD_FILE
+        try:
+            text = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ModelNotFound(f"There is no model bundle in {folder}: {CARD_FILE} is missing.") from error
+        except OSError as error:
+            raise ModelNotFound(f"The model bundle in {folder} cannot be read: {error.strerror}.") from error
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise ModelMismatch(f"{path} is not JSON: {error}.") from error
+        if not isinstance(document, dict):
+            raise ModelMismatch(f"{path} is not a JSON object.")
+        return cls(folder=folder, card=ModelCard.from_document(document), sha256=hashlib.sha256(text).hexdigest())
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of the bundle's files after comparing its sha256 with the card.
+
+        Raises:
+            ModelMismatch: The file is missing, is not on the card, or differs from it.
+        """
+        expected = self.card.files.get(name)
+        if expected is None:
+            raise ModelMismatch(f"The card in {self.folder} names no file {name}.")
+        path = self.folder / name
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise ModelMismatch(f"{path} cannot be read: {error.strerror}.") from error
+        if found != expected:
+            raise ModelMismatch(
+                f"{path} differs from its card: sha256 {found[:12]}..., the card says {expected[:12]}..."
+            )
+        return path
+
+    def verify(self) -> None:
+        """Compare every file with the card.
+
+        Raises:
+            ModelMismatch: As `file`.
+        """
+        for name in self.card.files:
+            self.file(name)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in lower-case hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def find_bundles(models: Path) -> list[Bundle]:
+    """Return the bundles below `models`, by name and version.
+
+    Raises:
+        ModelNotFound: The folder is missing or holds none.
+        ModelMismatch: A card is damaged.
+    """
+    bundles = [Bundle.open(card.parent) for card in sorted(models.glob(f"*/*/{CARD_FILE}"))]
+    if not bundles:
+        raise ModelNotFound(f"There is no model bundle in {models}; expected NAME/VERSION/{CARD_FILE}.")
+    return sorted(bundles, key=lambda bundle: (bundle.card.name, version_key(bundle.card.version)))
+
+
+def version_key(version: str) -> tuple[tuple[int, int | str], ...]:
+    """Order versions by their numbers: 1.10 comes after 1.9."""
+    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in version.split("."))
+
+
+def _optional(section: Mapping[str, Any] | None, key: str) -> float | None:
+    value = None if section is None else section.get(key)
+    return None if value is None else float(value)

@@ -1,0 +1,145 @@
+"""Connections and transactions. One context manager opens and closes each; driver errors become ours here.
+
+SQLite: write-ahead log, a busy timeout, and two engines, one whose transactions begin as writers (`BEGIN IMMEDIATE`,
+so that two writers queue instead of failing half-way) and one for reads, which never wait. PostgreSQL: one engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from core.errors import ConfigurationError, DatabaseUnavailable
+from core.tables import Base
+
+#: A writer waits this long for another; measured: four processes that write without pause wait under a second.
+SQLITE_BUSY_SECONDS = 30.0
+
+
+class Database:
+    """The engines of one database. Make one per process; after a fork call `dispose`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = parse_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            self._writes = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE")
+            self._reads = _sqlite_engine(self.url, begin="BEGIN")
+        else:
+            self._writes = self._reads = create_engine(
+                self.url, pool_pre_ping=True, pool_size=5, max_overflow=10, connect_args={"connect_timeout": 5}
+            )
+
+    @property
+    def engine(self) -> Engine:
+        """The engine for writes, for migrations."""
+        return self._writes
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Open a transaction that may write; commit at the end, roll back on any exception.
+
+        Raises:
+            DatabaseUnavailable: The database cannot be reached, is locked for too long, or its disk is full.
+        """
+        with _translated(), Session(self._writes, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Open a transaction that only reads.
+
+        Raises:
+            DatabaseUnavailable: As `transaction`.
+        """
+        with _translated(), Session(self._reads) as session, session.begin():
+            yield session
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self._writes.dispose()
+        self._reads.dispose()
+
+
+def parse_url(text: str) -> URL:
+    """Read a database address.
+
+    Raises:
+        ConfigurationError: It is no SQLAlchemy address, or names neither SQLite nor PostgreSQL.
+    """
+    try:
+        url = make_url(text)
+        backend = url.get_backend_name()
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(
+            "FRACTURE_DATABASE_URL is no database address; use sqlite:////path/file.db or postgresql://user@host/name."
+        ) from error
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if backend == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise ConfigurationError("FRACTURE_DATABASE_URL names no file; several processes share the database.")
+        return url
+    raise ConfigurationError(f"FRACTURE_DATABASE_URL names {backend!r}; only sqlite and postgresql are supported.")
+
+
+def now(session: Session) -> datetime:
+    """Return the time by the database's clock, which judges leases: one clock for all workers."""
+    if session.get_bind().dialect.name == "sqlite":
+        return datetime.now(UTC)
+    at: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    return at
+
+
+def insert_ignoring(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
+    """Insert rows; those that hit a unique key are left as they are."""
+    if not rows:
+        return
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    session.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """Return the database's file, or None when it is no SQLite."""
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def _sqlite_engine(url: URL, *, begin: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        # The driver's own transaction handling begins late and as a reader; we say BEGIN ourselves.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged upload survives a power cut
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except NoSuchModuleError as error:
+        raise ConfigurationError(f"FRACTURE_DATABASE_URL cannot be used: {error}.") from error
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")
+        raise DatabaseUnavailable(f"The database does not answer: {cause}.") from error

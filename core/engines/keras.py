@@ -1,0 +1,39 @@
+"""The reference engine: the trained Keras model itself, on TensorFlow. For GPUs, and what others are held to."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.bundle import Bundle
+from core.errors import ModelMismatch
+
+
+class KerasClassifier:
+    """Runs `model.keras`, loaded in safe mode."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        path = bundle.file("model.keras")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        import keras
+        import tensorflow as tf
+
+        self.card = bundle.card
+        self.engine = f"keras {keras.__version__}"
+        try:
+            model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except (ValueError, TypeError, OSError) as error:
+            raise ModelMismatch(f"{path} is no usable Keras model: {error}.") from error
+        expected = (None, self.card.side, self.card.side, self.card.channels)
+        if tuple(model.input_shape) != expected:
+            raise ModelMismatch(f"{path} takes {tuple(model.input_shape)}, the card says {expected}.")
+        # A traced function is about twice as fast as `predict` for small batches (docs/decisions.md).
+        self._call = tf.function(lambda batch: model(batch, training=False))
+
+    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the network; see `Classifier.probabilities`."""
+        result: NDArray[np.float32] = np.asarray(self._call(batch), dtype=np.float32)
+        return result

@@ -1,0 +1,44 @@
+"""The default engine on a CPU: LiteRT (TensorFlow Lite) with XNNPACK, one thread.
+
+One image at a time: on a CPU a batch brings nothing by itself, and a fixed shape lets XNNPACK plan its memory once.
+One thread per process and one process per core is fastest (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from core.bundle import Bundle
+from core.errors import ModelMismatch
+
+
+class LiteRTClassifier:
+    """Runs `model.tflite`."""
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        path = bundle.file("model.tflite")
+        self.card = bundle.card
+        self.engine = f"litert {version('ai-edge-litert')}"
+        try:
+            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelMismatch(f"{path} is no usable LiteRT model: {error}.") from error
+        (self._input,) = self._interpreter.get_input_details()
+        (self._output,) = self._interpreter.get_output_details()
+        expected = [1, self.card.side, self.card.side, self.card.channels]
+        if list(self._input["shape"]) != expected:
+            raise ModelMismatch(f"{path} takes {list(self._input['shape'])}, the card says {expected}.")
+
+    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the network; see `Classifier.probabilities`."""
+        rows = np.empty((len(batch), len(self.card.labels)), dtype=np.float32)
+        for index, image in enumerate(batch):
+            self._interpreter.set_tensor(self._input["index"], image[np.newaxis].astype(self._input["dtype"]))
+            self._interpreter.invoke()
+            rows[index] = self._interpreter.get_tensor(self._output["index"])[0]
+        return rows

@@ -1,0 +1,50 @@
+"""What every engine does: load a bundle, give the probabilities of a batch."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.bundle import Bundle, ModelCard
+from core.errors import ConfigurationError
+
+
+class Classifier(Protocol):
+    """A loaded network."""
+
+    card: ModelCard
+    engine: str  # with its version, as stored with each prediction: "litert 2.3.0"
+
+    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the network.
+
+        Args:
+            batch: (N, side, side, channels) uint8, each from `preprocessing.to_model_input`.
+
+        Returns:
+            (N, classes) float32 in the order of `card.labels`; rows sum to 1.
+        """
+        ...
+
+
+def load_classifier(bundle: Bundle, engine: str) -> Classifier:
+    """Load a bundle's network with the engine named in the settings; nothing is loaded before this call.
+
+    Raises:
+        ConfigurationError: The engine is unknown or not installed.
+        ModelMismatch: The bundle's files differ from its card.
+    """
+    try:
+        if engine == "litert":
+            from core.engines.litert import LiteRTClassifier
+
+            return LiteRTClassifier(bundle)
+        if engine == "keras":
+            from core.engines.keras import KerasClassifier
+
+            return KerasClassifier(bundle)
+    except ImportError as error:
+        raise ConfigurationError(f"The engine {engine!r} is not installed here: {error}.") from error
+    raise ConfigurationError(f"There is no engine {engine!r}.")

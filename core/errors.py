@@ -1,0 +1,124 @@
+"""Errors, named for what to do next.
+
+A subclass is mostly its docstring: the first line is also the default message. Every message is a sentence
+for a person. `web` maps the classes to HTTP answers, `cli` to exit codes, `worker` to a retry or a failed row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from inspect import cleandoc
+
+
+class FractureError(Exception):
+    """Something went wrong in Fracture Queue."""
+
+    #: Stored with failed rows and sent in JSON answers; short, stable, lower case.
+    code: str = "error"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or cleandoc(self.__doc__ or "").splitlines()[0])
+
+
+class ConfigurationError(FractureError):
+    """A setting is missing or wrong.
+
+    Nothing starts; the command line ends with exit code 2.
+    """
+
+    code = "configuration"
+
+    @classmethod
+    def of(cls, problems: Sequence[str]) -> ConfigurationError:
+        """Name all problems at once, so that one run shows everything to mend."""
+        return cls(" ".join(problems))
+
+
+class SchemaMismatch(ConfigurationError):
+    """The database's tables are older or newer than this program; run `fracture-queue migrate`."""
+
+    code = "schema"
+
+
+class RejectedImage(FractureError):
+    """The file cannot be used as a radiograph. The file's fault: it is not tried again."""
+
+    code = "rejected"
+
+
+class EmptyFile(RejectedImage):
+    """The file is empty (0 bytes)."""
+
+    code = "empty"
+
+
+class UnreadableImage(RejectedImage):
+    """The file is damaged and cannot be decoded."""
+
+    code = "unreadable"
+
+
+class UnsupportedFormat(RejectedImage):
+    """The file is not a JPEG, PNG, BMP, TIFF or WebP image."""
+
+    code = "unsupported"
+
+
+class ImageTooLarge(RejectedImage):
+    """The file or its picture is larger than this installation accepts."""
+
+    code = "too-large"
+
+
+class Unavailable(FractureError):
+    """A part that this work needs is away for the moment. Passing: tried again with a growing pause."""
+
+    code = "unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database does not answer."""
+
+    code = "database-unavailable"
+
+
+class BrokerUnavailable(Unavailable):
+    """The message broker (Redis) does not answer; accepted work waits in the database."""
+
+    code = "broker-unavailable"
+
+
+class StoreUnavailable(Unavailable):
+    """The store of originals cannot be read or written."""
+
+    code = "store-unavailable"
+
+
+class NoActiveModel(Unavailable):
+    """No model is active, so nothing can be classified; see `fracture-queue models list`."""
+
+    code = "no-active-model"
+
+
+class ModelError(FractureError):
+    """A model bundle is unusable. Our fault, never the file's: the worker refuses to start."""
+
+    code = "model"
+
+
+class ModelNotFound(ModelError):
+    """There is no such model bundle."""
+
+    code = "model-not-found"
+
+
+class ModelMismatch(ModelError):
+    """A model's card and its files disagree."""
+
+    code = "model-mismatch"
+
+
+class NotFound(FractureError):
+    """There is no such record."""
+
+    code = "not-found"

@@ -1,0 +1,46 @@
+"""Geometry between a decoded radiograph and a network's input; the only place where it is done.
+
+Training, evaluation and serving call `to_model_input`, so they cannot differ. Arithmetic (scaling to the backbone's
+range) is the network's own first layer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.errors import UnreadableImage
+
+#: Stamped on every model card; a card with another stamp is refused, because its network saw other pictures.
+GEOMETRY = "letterbox-1"
+
+
+def to_model_input(pixels: NDArray[np.uint8], *, side: int, channels: int) -> NDArray[np.uint8]:
+    """Fit one radiograph to the network's input, keeping its proportions.
+
+    Args:
+        pixels: (height, width) uint8; 0 is black, bone is bright, as `images.decode` returns.
+        side: The network's input side in pixels.
+        channels: 1, or 3 for the same grey three times.
+
+    Returns:
+        (side, side, channels) uint8, centred on black. A new array; `pixels` is left alone.
+
+    Raises:
+        UnreadableImage: A side of `pixels` is zero.
+
+    Source: padding rather than stretching is our choice: a third of bone-break was stretched to a square by its
+    publisher, the rest has proportions from 0.14 to 5.8, and a bone's shape is evidence.
+    """
+    height, width = pixels.shape
+    if height < 1 or width < 1:
+        raise UnreadableImage(f"The picture is {width} x {height} pixels: it has no area.")
+    scale = side / max(height, width)
+    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    # reducing_gap makes the reduction of large pictures in two steps: several times faster, no visible difference.
+    resized = Image.fromarray(pixels).resize((new_width, new_height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    canvas = np.zeros((side, side, channels), dtype=np.uint8)
+    top, left = (side - new_height) // 2, (side - new_width) // 2
+    canvas[top : top + new_height, left : left + new_width] = np.asarray(resized)[:, :, np.newaxis]
+    return canvas

@@ -1,0 +1,132 @@
+"""The doorbell: Celery's application, and the one message that says "there is work".
+
+A message carries no identifiers, only a count for people who read Flower; the worker asks the database *what*. So a
+lost, doubled or reordered message changes nothing. The application is at module level and configured from the
+environment, because processes under the spawn start method import it anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import CeleryError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from core.errors import BrokerUnavailable
+from core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WORK_QUEUE = "work"  # bells
+UPKEEP_QUEUE = "upkeep"  # the reconciler's ticks; apart, so that they never stand behind thousands of bells
+WORK_TASK = "fracture.work"
+RECONCILE_TASK = "fracture.reconcile"
+#: Most bells for one call; every bell's task goes on until nothing waits, so more would only ring into the void.
+MOST_BELLS = 64
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Return Celery's settings; TRAPS of other systems that each one avoids are named beside it."""
+    transport = {
+        "global_keyprefix": settings.broker_prefix,  # two installations on one Redis
+        # A message hidden for less time than its task runs would be delivered again and again (celery#5935).
+        "visibility_timeout": settings.visibility_seconds,
+        # A dead worker's unacknowledged messages come back within seconds; the defaults take 100 s.
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        # Notice a silent connection instead of waiting for ever (celery#10302).
+        "health_check_interval": 10,
+        "socket_connect_timeout": 2,
+        "socket_timeout": 30,
+        "socket_keepalive": True,
+        # Without a bound, publishing to a dead broker blocks its caller for ever.
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0.1,
+        "interval_max": 0.2,
+    }
+    return {
+        "broker_url": settings.broker_url,
+        "broker_transport_options": transport,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "result_backend": None,  # results are rows
+        "task_ignore_result": True,
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "task_default_queue": WORK_QUEUE,
+        "task_routes": {RECONCILE_TASK: {"queue": UPKEEP_QUEUE}},
+        "task_acks_late": True,
+        "task_track_started": True,
+        "task_time_limit": settings.task_limit_seconds,
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,  # the lease, not the message, guards the work
+        "worker_concurrency": settings.processes,
+        # A network built before a fork hangs in the child (keras#12531).
+        "worker_pool_start_method": "spawn",
+        # A child that needs longer than this to start is killed in a loop (4 s by default).
+        "worker_proc_alive_timeout": 60,
+        "worker_soft_shutdown_timeout": settings.stop_seconds / 2,
+        "worker_enable_remote_control": True,
+        "worker_send_task_events": True,
+        "task_send_sent_event": True,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "timezone": "UTC",
+        "enable_utc": True,
+        "beat_schedule": {
+            "reconcile": {
+                "task": RECONCILE_TASK,
+                "schedule": settings.reconcile_seconds,
+                # A tick that nobody took in time is worthless; without this they pile up while no worker runs.
+                "options": {"expires": max(1.0, settings.reconcile_seconds)},
+            }
+        },
+        "beat_max_loop_interval": min(5.0, settings.reconcile_seconds),
+    }
+
+
+app = Celery("fracture_queue", include=["worker.tasks"])
+# A callable: nothing is read before Celery is used.
+app.add_defaults(lambda: configuration(Settings.from_env(os.environ)))
+
+
+def bells_for(jobs: int, settings: Settings) -> int:
+    """Return how many messages announce a number of jobs: one per batch, within reason."""
+    return min(MOST_BELLS, math.ceil(jobs / settings.batch_size))
+
+
+def ring(jobs: int, settings: Settings) -> None:
+    """Tell the workers that there are new jobs.
+
+    Raises:
+        BrokerUnavailable: The broker does not answer. The work is safe in the database.
+    """
+    try:
+        with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
+            for _ in range(bells_for(jobs, settings)):
+                app.send_task(WORK_TASK, kwargs={"waiting": jobs}, producer=producer, retry=False)
+    except (OSError, KombuError, CeleryError, RedisError) as error:
+        raise BrokerUnavailable from error
+
+
+def announced() -> int:
+    """Return how many bells the broker holds that no worker has taken.
+
+    Raises:
+        BrokerUnavailable: The broker does not answer.
+    """
+    try:
+        with app.connection_for_read() as connection:
+            count: int = connection.default_channel.queue_declare(WORK_QUEUE, passive=True).message_count
+            return count
+    except (OSError, KombuError, CeleryError, RedisError) as error:
+        # A queue that nobody has ever rung or heard does not exist yet.
+        if "NOT_FOUND" in str(error):
+            return 0
+        raise BrokerUnavailable from error

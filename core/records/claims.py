@@ -1,0 +1,299 @@
+"""The claim: everything about leases, tokens, attempts and deaths is read here.
+
+A claim takes waiting jobs in one statement and writes a lease, a token and `attempts + 1`, committed before the first
+byte is decoded. Every later write says `WHERE lease_token = ...` and looks at the row count, so that a worker that was
+paused or cut off and comes back late changes nothing. The database's clock judges leases.
+"""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import CursorResult, and_, insert, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from core.answers import Answer
+from core.database import now
+from core.records.events import Event, record_events
+from core.tables import JobRow, JobStatus, PredictionRow, RadiographRow, ScoreRow
+
+#: A job that ended this many attempts in an unexplained death, `DEATHS_ALONE` of them without batch mates, is set
+#: aside. The second number keeps a poison image's batch mates out of quarantine.
+DEATHS, DEATHS_ALONE = 3, 2
+#: Passing causes are tried again after 5, 10, 20, ... seconds, at most ten minutes apart, this many times.
+MOST_ATTEMPTS, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 10, 5.0, 600.0
+
+
+@dataclass(frozen=True)
+class ClaimedJob:
+    """One job in hand."""
+
+    id: int
+    radiograph_id: int
+    storage_key: str
+    frame: int
+    attempts: int  # this one included
+    waited_ms: float  # since the job was created
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Jobs of one model and one priority class, oldest first."""
+
+    token: str
+    model_version_id: int
+    priority: int
+    alone: bool  # the job is under suspicion and has no batch mates
+    jobs: tuple[ClaimedJob, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one claimed job ended: exactly one of `answer`, `failure` and `passing` is given."""
+
+    job: ClaimedJob
+    answer: Answer | None = None
+    failure: tuple[str, str] | None = None  # code and words: final
+    passing: tuple[str, str] | None = None  # code and words: tried again later
+    engine: str = ""
+    decode_ms: float = 0.0
+    infer_ms: float = 0.0
+
+
+class Verdict(enum.StrEnum):
+    """What became of a job whose lease ran out."""
+
+    RETURNED = "returned"
+    QUARANTINED = "quarantined"
+
+
+def claim_waiting(
+    session: Session, *, model_version_ids: Sequence[int], limit: int, lease_seconds: float, worker: str
+) -> Claim | None:
+    """Take up to `limit` waiting jobs: one model, one priority class, highest priority first, then oldest.
+
+    A job with an unexplained death behind it is taken alone.
+
+    Returns:
+        The claim, or None when nothing waits for these models.
+    """
+    if not model_version_ids:
+        return None
+    at = now(session)
+    token = secrets.token_hex(16)
+    claimable = and_(
+        JobRow.status == JobStatus.WAITING,
+        JobRow.available_at <= at,
+        JobRow.model_version_id.in_(model_version_ids),
+    )
+    # Both parts lock what they choose and skip what others hold (PostgreSQL; SQLite has one writer anyway), and are
+    # materialised, because a planner that runs them again inside the update would lock more rows than the limit.
+    head = (
+        select(JobRow.id, JobRow.model_version_id, JobRow.priority, JobRow.deaths)
+        .where(claimable)
+        .order_by(JobRow.priority.desc(), JobRow.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .cte("head")
+        .prefix_with("MATERIALIZED")
+    )
+    mate = aliased(JobRow)
+    chosen = (
+        select(mate.id)
+        .join(head, and_(mate.model_version_id == head.c.model_version_id, mate.priority == head.c.priority))
+        .where(
+            mate.status == JobStatus.WAITING,
+            mate.available_at <= at,
+            or_(mate.id == head.c.id, and_(head.c.deaths == 0, mate.deaths == 0)),
+        )
+        .order_by(mate.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=mate)
+        .cte("chosen")
+        .prefix_with("MATERIALIZED")
+    )
+    statement = (
+        update(JobRow)
+        .where(JobRow.id.in_(select(chosen.c.id)))
+        .values(
+            status=JobStatus.RUNNING,
+            attempts=JobRow.attempts + 1,
+            alone=JobRow.deaths > 0,
+            lease_token=token,
+            lease_until=at + timedelta(seconds=lease_seconds),
+            worker=worker,
+            started_at=at,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    session.execute(statement)
+    rows = session.execute(
+        select(JobRow, RadiographRow.storage_key, RadiographRow.frame)
+        .join(RadiographRow, RadiographRow.id == JobRow.radiograph_id)
+        .where(JobRow.lease_token == token, JobRow.status == JobStatus.RUNNING)
+        .order_by(JobRow.id)
+    ).all()
+    if not rows:
+        return None
+    first: JobRow = rows[0][0]
+    jobs = tuple(
+        ClaimedJob(
+            id=job.id,
+            radiograph_id=job.radiograph_id,
+            storage_key=storage_key,
+            frame=frame,
+            attempts=job.attempts,
+            waited_ms=max(0.0, (at - job.created_at).total_seconds() * 1000),
+        )
+        for job, storage_key, frame in rows
+    )
+    return Claim(
+        token=token, model_version_id=first.model_version_id, priority=first.priority, alone=first.alone, jobs=jobs
+    )
+
+
+def renew(session: Session, token: str, lease_seconds: float) -> int:
+    """Lengthen a claim's lease; return how many of its jobs are still held by it."""
+    until = now(session) + timedelta(seconds=lease_seconds)
+    return _count(session, update(JobRow).where(_held(token)).values(lease_until=until))
+
+
+def store_outcomes(session: Session, claim: Claim, outcomes: Sequence[Outcome], worker: str) -> list[Outcome]:
+    """Write answers, statuses and the release of the leases, in this one transaction.
+
+    Returns:
+        The outcomes that counted. One whose lease was lost meanwhile is left out: somebody else has the job.
+    """
+    at = now(session)
+    counted = [outcome for outcome in outcomes if _release(session, claim.token, outcome)]
+    events = []
+    for outcome in counted:
+        job, problem = outcome.job, outcome.failure or outcome.passing
+        kind = "done" if outcome.answer else "failed" if outcome.failure or _is_last(job) else "postponed"
+        detail: dict[str, Any] = {"attempt": job.attempts}
+        if problem:
+            detail |= {"code": problem[0], "words": problem[1]}
+        events.append(Event(kind=kind, actor=worker, radiograph_id=job.radiograph_id, job_id=job.id, detail=detail))
+    _record_predictions(session, claim, [outcome for outcome in counted if outcome.answer])
+    record_events(session, at, events)
+    return counted
+
+
+def give_back(session: Session, token: str) -> int:
+    """Return a claim's jobs as if they had never been taken (a polite stop); return how many."""
+    return _count(
+        session,
+        update(JobRow)
+        .where(_held(token))
+        .values(
+            status=JobStatus.WAITING, attempts=JobRow.attempts - 1, lease_token=None, lease_until=None, rung_at=None
+        ),
+    )
+
+
+def return_expired(session: Session, actor: str) -> dict[int, Verdict]:
+    """Take jobs from claims whose lease ran out: their workers died or were cut off.
+
+    Each counts a death. The third, two of them alone, quarantines the job with the evidence.
+
+    Returns:
+        Job id to what became of it.
+    """
+    at = now(session)
+    lapsed = select(JobRow).where(JobRow.status == JobStatus.RUNNING, JobRow.lease_until < at)
+    verdicts: dict[int, Verdict] = {}
+    events = []
+    for job in session.scalars(lapsed.order_by(JobRow.id).with_for_update(skip_locked=True)).all():
+        job.deaths += 1
+        job.deaths_alone += 1 if job.alone else 0
+        evidence = {
+            "attempt": job.attempts,
+            "deaths": job.deaths,
+            "deaths_alone": job.deaths_alone,
+            "worker": job.worker,
+            "started_at": job.started_at.isoformat() if job.started_at else None,
+        }
+        job.lease_token = job.lease_until = job.rung_at = None
+        if job.deaths >= DEATHS and job.deaths_alone >= DEATHS_ALONE:
+            verdicts[job.id] = Verdict.QUARANTINED
+            job.status, job.finished_at, job.error_code = JobStatus.QUARANTINED, at, "quarantined"
+            job.error_words = (
+                f"Its worker died {job.deaths} times while it was being classified, {job.deaths_alone} times with "
+                f"nothing else in hand; the last was {job.worker}."
+            )
+        else:
+            verdicts[job.id] = Verdict.RETURNED
+            job.status, job.available_at = JobStatus.WAITING, at
+        events.append(
+            Event(kind=verdicts[job.id], actor=actor, radiograph_id=job.radiograph_id, job_id=job.id, detail=evidence)
+        )
+    session.flush()
+    record_events(session, at, events)
+    return verdicts
+
+
+def _held(token: str) -> Any:
+    return and_(JobRow.lease_token == token, JobRow.status == JobStatus.RUNNING)
+
+
+def _count(session: Session, statement: Any) -> int:
+    result = session.execute(statement.execution_options(synchronize_session=False))
+    assert isinstance(result, CursorResult)  # noqa: S101 - tells the type checker; an UPDATE has no other result
+    return result.rowcount
+
+
+def _is_last(job: ClaimedJob) -> bool:
+    return job.attempts >= MOST_ATTEMPTS
+
+
+def _release(session: Session, token: str, outcome: Outcome) -> bool:
+    """End or postpone one job if this claim still holds it."""
+    at, job = now(session), outcome.job
+    values: dict[str, Any] = {"lease_token": None, "lease_until": None}
+    if outcome.answer:
+        values |= {"status": JobStatus.DONE, "finished_at": at, "error_code": None, "error_words": None}
+    else:
+        code, words = outcome.failure or outcome.passing or ("error", "")
+        values |= {"error_code": code, "error_words": words}
+        if outcome.failure or _is_last(job):
+            values |= {"status": JobStatus.FAILED, "finished_at": at}
+        else:
+            pause = min(FIRST_PAUSE_SECONDS * 2 ** (job.attempts - 1), LONGEST_PAUSE_SECONDS)
+            values |= {"status": JobStatus.WAITING, "available_at": at + timedelta(seconds=pause), "rung_at": None}
+    return _count(session, update(JobRow).where(JobRow.id == job.id, _held(token)).values(**values)) == 1
+
+
+def _record_predictions(session: Session, claim: Claim, outcomes: Sequence[Outcome]) -> None:
+    at = now(session)
+    pairs = [(outcome, outcome.answer) for outcome in outcomes if outcome.answer]
+    if not pairs:
+        return
+    rows = [
+        {
+            "radiograph_id": outcome.job.radiograph_id,
+            "model_version_id": claim.model_version_id,
+            "label": answer.label,
+            "confidence": answer.confidence,
+            "prediction_set": list(answer.prediction_set),
+            "flags": list(answer.flags),
+            "engine": outcome.engine,
+            "waited_ms": outcome.job.waited_ms,
+            "decode_ms": outcome.decode_ms,
+            "infer_ms": outcome.infer_ms,
+            "created_at": at,
+        }
+        for outcome, answer in pairs
+    ]
+    statement = insert(PredictionRow).returning(PredictionRow.id, sort_by_parameter_order=True)
+    ids = session.scalars(statement, rows).all()
+    scores = [
+        {"prediction_id": number, "label": label, "probability": probability}
+        for number, (_, answer) in zip(ids, pairs, strict=True)
+        for label, probability in answer.scores.items()
+    ]
+    session.execute(insert(ScoreRow), scores)

@@ -1,0 +1,38 @@
+"""The audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from core.tables import EventRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened."""
+
+    kind: str  # "received", "done", "failed", "returned", "quarantined", "retried", "cancelled", ...
+    actor: str  # a process ("worker@host:41") or a person
+    radiograph_id: int | None = None
+    job_id: int | None = None
+    arrival_id: int | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+def record_events(session: Session, at: datetime, events: Iterable[Event]) -> None:
+    """Append to the trail."""
+    rows = [{"at": at, **vars(happened)} for happened in events]
+    if rows:
+        session.execute(insert(EventRow), rows)
+
+
+def events_of(session: Session, radiograph_id: int) -> list[EventRow]:
+    """Return what happened to one radiograph, oldest first."""
+    query = select(EventRow).where(EventRow.radiograph_id == radiograph_id).order_by(EventRow.id)
+    return list(session.scalars(query))

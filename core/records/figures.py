@@ -1,0 +1,97 @@
+"""The queue's figures, counted from the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core.database import now
+from core.records.workers import living
+from core.tables import ArrivalRow, ArrivalStatus, JobRow, JobStatus
+
+#: The rate is taken over this many seconds.
+_RATE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class WorkerFigure:
+    """One process that classifies."""
+
+    name: str
+    engine: str
+    holds: int
+    held_since: datetime | None
+    seen_seconds_ago: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class QueueFigures:
+    """What waits, runs and has ended, in jobs; arrivals for `rejected`."""
+
+    counts: dict[JobStatus, int]
+    rejected: int
+    oldest_waiting_seconds: float | None
+    images_per_second: float  # jobs done, over the last minute
+    workers: tuple[WorkerFigure, ...]
+
+    @property
+    def unfinished(self) -> int:
+        """Jobs that still have to end."""
+        return self.counts[JobStatus.WAITING] + self.counts[JobStatus.RUNNING]
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON types; the keys are a contract."""
+        return {
+            **{status.value: count for status, count in self.counts.items()},
+            "rejected": self.rejected,
+            "oldest_waiting_seconds": self.oldest_waiting_seconds,
+            "images_per_second": self.images_per_second,
+            "workers": [
+                {**vars(worker), "held_since": None if worker.held_since is None else worker.held_since.isoformat()}
+                for worker in self.workers
+            ],
+        }
+
+
+def queue_figures(session: Session, *, heard_within_seconds: float) -> QueueFigures:
+    """Count.
+
+    Args:
+        session: An open transaction.
+        heard_within_seconds: Workers silent for longer are left out.
+    """
+    at = now(session)
+    counts = dict.fromkeys(JobStatus, 0)
+    for status, count in session.execute(select(JobRow.status, func.count()).group_by(JobRow.status)):
+        counts[status] = count
+    rejected = session.scalar(
+        select(func.count()).select_from(ArrivalRow).where(ArrivalRow.status == ArrivalStatus.REJECTED)
+    )
+    oldest = session.scalar(select(func.min(JobRow.created_at)).where(JobRow.status == JobStatus.WAITING))
+    since = at - timedelta(seconds=_RATE_SECONDS)
+    done = session.scalar(
+        select(func.count()).select_from(JobRow).where(JobRow.status == JobStatus.DONE, JobRow.finished_at >= since)
+    )
+    workers = tuple(
+        WorkerFigure(
+            name=row.name,
+            engine=row.engine,
+            holds=row.holds,
+            held_since=row.held_since,
+            seen_seconds_ago=max(0.0, (at - row.seen_at).total_seconds()),
+            memory_bytes=row.memory_bytes,
+        )
+        for row in living(session, role="worker", within_seconds=heard_within_seconds)
+    )
+    return QueueFigures(
+        counts=counts,
+        rejected=rejected or 0,
+        oldest_waiting_seconds=None if oldest is None else max(0.0, (at - oldest).total_seconds()),
+        images_per_second=(done or 0) / _RATE_SECONDS,
+        workers=workers,
+    )

@@ -1,0 +1,207 @@
+"""Write arrivals, radiographs and jobs, in one transaction and before anyone is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from core.database import insert_ignoring, now
+from core.errors import NoActiveModel, RejectedImage
+from core.images import ImageFacts
+from core.records.events import Event, record_events
+from core.records.models import active_models
+from core.tables import (
+    ArrivalRadiographRow,
+    ArrivalRow,
+    ArrivalStatus,
+    JobRow,
+    JobStatus,
+    RadiographRow,
+    Source,
+    SubmissionRow,
+)
+
+#: Interactive work overtakes bulk work, because the claim takes the highest priority first.
+PRIORITIES = {Source.WEB: 10, Source.API: 10, Source.COMMAND: 0, Source.INBOX: 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What came together."""
+
+    source: Source
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    priority: int | None = None  # None: by source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """One file after the door: either `facts` (its original is in the store by now) or `problem`."""
+
+    name: str
+    bytes: int
+    sha256: str | None  # None: too large to be read
+    facts: ImageFacts | None = None
+    storage_key: str = ""
+    problem: RejectedImage | None = None
+    claim: str | None = None  # the inbox's folder below processing/
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """The door's answer for one file."""
+
+    id: int
+    submission_id: int
+    name: str
+    status: ArrivalStatus
+    error_code: str | None
+    error_words: str | None
+    radiograph_ids: tuple[int, ...]
+    duplicate: bool  # the same bytes were here before
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What one call wrote."""
+
+    arrivals: tuple[Arrival, ...]  # in the order of the files
+    new_jobs: int
+
+
+def record_intake(session: Session, submission: Submission, files: Sequence[Examined]) -> Intake:
+    """Record files that came in together.
+
+    Same bytes again become a new arrival of the same radiograph; a job is added only for an active model that has
+    none yet.
+
+    Raises:
+        NoActiveModel: There are good files and no model to classify them.
+    """
+    models = active_models(session)
+    if not models and any(file.facts for file in files):
+        raise NoActiveModel
+    at = now(session)
+    priority = PRIORITIES[submission.source] if submission.priority is None else submission.priority
+    row = SubmissionRow(
+        name=submission.name, source=submission.source, priority=priority, tags=list(submission.tags), created_at=at
+    )
+    session.add(row)
+    session.flush()
+
+    digests = sorted({file.sha256 for file in files if file.facts and file.sha256})
+    before = set(session.scalars(select(RadiographRow.sha256).where(RadiographRow.sha256.in_(digests))))
+    # In the order of the hash, so that two processes that write the same radiographs cannot deadlock.
+    radiographs = {
+        (file.sha256, frame): {
+            "sha256": file.sha256,
+            "frame": frame,
+            "media_type": file.facts.media_type,
+            "width": facts.width,
+            "height": facts.height,
+            "bit_depth": facts.bit_depth,
+            "bytes": file.bytes,
+            "storage_key": file.storage_key,
+            "name": file.name,
+            "source": submission.source,
+            "received_at": at,
+        }
+        for file in reversed(files)
+        if file.facts
+        for frame, facts in enumerate(file.facts.frames)
+    }
+    insert_ignoring(session, RadiographRow, [radiographs[key] for key in sorted(radiographs, key=str)])
+    ids: dict[str, list[int]] = {}
+    found = select(RadiographRow.sha256, RadiographRow.id).where(RadiographRow.sha256.in_(digests))
+    for digest, radiograph_id in session.execute(found.order_by(RadiographRow.sha256, RadiographRow.frame)):
+        ids.setdefault(digest, []).append(radiograph_id)
+
+    arrivals = _record_arrivals(session, row.id, files, ids, before)
+    new_jobs = _record_jobs(
+        session, [number for digest in digests for number in ids[digest]], [m.id for m in models], priority
+    )
+    return Intake(arrivals=tuple(arrivals), new_jobs=new_jobs)
+
+
+def _record_arrivals(
+    session: Session, submission_id: int, files: Sequence[Examined], ids: dict[str, list[int]], before: set[str]
+) -> list[Arrival]:
+    at = now(session)
+    rows = [
+        ArrivalRow(
+            submission_id=submission_id,
+            name=file.name,
+            sha256=file.sha256,
+            bytes=file.bytes,
+            status=ArrivalStatus.REJECTED if file.problem else ArrivalStatus.ACCEPTED,
+            error_code=file.problem.code if file.problem else None,
+            error_words=str(file.problem) if file.problem else None,
+            received_at=at,
+            claim=file.claim,
+        )
+        for file in files
+    ]
+    session.add_all(rows)
+    session.flush()
+    arrivals, links, events, seen = [], [], [], set(before)
+    for file, row in zip(files, rows, strict=True):
+        became = tuple(ids.get(file.sha256 or "", ())) if file.facts else ()
+        duplicate = bool(file.facts) and file.sha256 in seen
+        seen.add(file.sha256 or "")
+        links += [{"arrival_id": row.id, "radiograph_id": number} for number in became]
+        kind = "rejected" if file.problem else "received"
+        detail = {"name": file.name, "duplicate": duplicate} if not file.problem else {"code": row.error_code}
+        events += [
+            Event(kind=kind, actor="door", arrival_id=row.id, radiograph_id=number, detail=detail)
+            for number in became or (None,)
+        ]
+        arrivals.append(
+            Arrival(
+                id=row.id,
+                submission_id=submission_id,
+                name=row.name,
+                status=row.status,
+                error_code=row.error_code,
+                error_words=row.error_words,
+                radiograph_ids=became,
+                duplicate=duplicate,
+            )
+        )
+    if links:
+        session.execute(insert(ArrivalRadiographRow), links)
+    record_events(session, at, events)
+    return arrivals
+
+
+def _record_jobs(session: Session, radiograph_ids: Sequence[int], model_ids: Sequence[int], priority: int) -> int:
+    """Add the jobs that are missing; return how many."""
+    at = now(session)
+    existing = {
+        (radiograph, model)
+        for radiograph, model in session.execute(
+            select(JobRow.radiograph_id, JobRow.model_version_id).where(JobRow.radiograph_id.in_(radiograph_ids))
+        )
+    }
+    rows = [
+        {
+            "radiograph_id": radiograph,
+            "model_version_id": model,
+            "status": JobStatus.WAITING,
+            "priority": priority,
+            "attempts": 0,
+            "deaths": 0,
+            "deaths_alone": 0,
+            "alone": False,
+            "available_at": at,
+            "created_at": at,
+        }
+        for radiograph in radiograph_ids
+        for model in model_ids
+        if (radiograph, model) not in existing
+    ]
+    insert_ignoring(session, JobRow, rows)
+    return len(rows)

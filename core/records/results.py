@@ -1,0 +1,248 @@
+"""Stored answers, one object per radiograph: what the pages, the API and the command line list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session, aliased
+
+from core.errors import NotFound
+from core.tables import (
+    ArrivalRadiographRow,
+    ArrivalRow,
+    JobRow,
+    JobStatus,
+    ModelVersionRow,
+    PredictionRow,
+    RadiographRow,
+    ScoreRow,
+    Source,
+)
+
+#: Rows fetched at once when a list is long.
+_PAGE = 500
+_MAIN_TASK = "fracture-type"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which results are wanted; None does not filter."""
+
+    label: str | None = None
+    min_confidence: float | None = None  # 0 to 1
+    max_confidence: float | None = None
+    status: JobStatus | None = None
+    source: Source | None = None
+    since: datetime | None = None  # received at or after
+    until: datetime | None = None  # received before
+    name: str | None = None  # part of the name, in any case
+    sha256: str | None = None
+    model: str | None = None  # NAME or NAME/VERSION; None: the ten-class model
+    submission: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One radiograph and the newest answer of the model asked for."""
+
+    id: int  # of the radiograph
+    sha256: str
+    frame: int
+    name: str
+    source: Source
+    status: JobStatus | None  # None: this model has never been asked
+    label: str | None
+    confidence: float | None
+    scores: dict[str, float]
+    prediction_set: list[str]
+    flags: list[str]
+    model: str | None  # NAME/VERSION
+    received_at: datetime
+    finished_at: datetime | None
+    error: dict[str, str] | None  # code and words
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON types; the keys are a contract."""
+        return {
+            **vars(self),
+            "source": self.source.value,
+            "status": None if self.status is None else self.status.value,
+            "received_at": self.received_at.isoformat(),
+            "finished_at": None if self.finished_at is None else self.finished_at.isoformat(),
+        }
+
+
+def list_results(session: Session, filters: Filters, *, limit: int, before_id: int | None = None) -> list[Result]:
+    """Return one page, newest radiograph first.
+
+    Args:
+        session: An open transaction.
+        filters: What is wanted.
+        limit: Most results.
+        before_id: Only radiographs with a smaller id: the last id of the page before (keyset pages).
+    """
+    query = _query(filters, _model_ids(session, filters.model)).order_by(RadiographRow.id.desc()).limit(limit)
+    if before_id is not None:
+        query = query.where(RadiographRow.id < before_id)
+    return _results(session, query)
+
+
+def iterate_results(session: Session, filters: Filters, *, limit: int | None = None) -> Iterator[Result]:
+    """Yield results, newest first, a page of rows in memory at a time."""
+    before_id, left = None, limit
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(_PAGE, left)
+        page = list_results(session, filters, limit=size, before_id=before_id)
+        yield from page
+        if len(page) < size:
+            return
+        before_id, left = page[-1].id, None if left is None else left - size
+
+
+def get_result(session: Session, radiograph_id: int, *, model: str | None = None) -> Result:
+    """Return one radiograph's result.
+
+    Raises:
+        NotFound: There is no such radiograph, or no such model.
+    """
+    query = _query(Filters(model=model), _model_ids(session, model)).where(RadiographRow.id == radiograph_id)
+    found = _results(session, query)
+    if not found:
+        raise NotFound(f"There is no radiograph {radiograph_id}.")
+    return found[0]
+
+
+def all_results_of(session: Session, radiograph_id: int) -> list[Result]:
+    """Return the results of every model version that was asked about one radiograph, by model.
+
+    Raises:
+        NotFound: There is no such radiograph.
+    """
+    versions = session.execute(
+        select(ModelVersionRow.name, ModelVersionRow.version)
+        .join(JobRow, JobRow.model_version_id == ModelVersionRow.id)
+        .where(JobRow.radiograph_id == radiograph_id)
+        .order_by(ModelVersionRow.name, ModelVersionRow.id)
+    ).all()
+    if not versions:
+        return [get_result(session, radiograph_id)]
+    return [get_result(session, radiograph_id, model=f"{name}/{version}") for name, version in versions]
+
+
+def get_radiograph(session: Session, radiograph_id: int) -> RadiographRow:
+    """Return one radiograph's row.
+
+    Raises:
+        NotFound: There is none.
+    """
+    row = session.get(RadiographRow, radiograph_id)
+    if row is None:
+        raise NotFound(f"There is no radiograph {radiograph_id}.")
+    return row
+
+
+def arrivals_of(session: Session, radiograph_id: int) -> list[ArrivalRow]:
+    """Return each time that this radiograph came in, oldest first."""
+    return list(
+        session.scalars(
+            select(ArrivalRow)
+            .join(ArrivalRadiographRow, ArrivalRadiographRow.arrival_id == ArrivalRow.id)
+            .where(ArrivalRadiographRow.radiograph_id == radiograph_id)
+            .order_by(ArrivalRow.id)
+        )
+    )
+
+
+def _model_ids(session: Session, model: str | None) -> list[int]:
+    """Return the versions whose newest job counts: those of the model asked for, else of the ten-class task."""
+    rows = session.execute(
+        select(ModelVersionRow.id, ModelVersionRow.name, ModelVersionRow.version, ModelVersionRow.task)
+    )
+    versions = rows.all()
+    if model is None:
+        return [v.id for v in versions if v.task == _MAIN_TASK] or [v.id for v in versions]
+    name, _, version = model.partition("/")
+    chosen = [v.id for v in versions if v.name == name and version in ("", v.version)]
+    if not chosen:
+        known = ", ".join(sorted(f"{v.name}/{v.version}" for v in versions)) or "none"
+        raise NotFound(f"There is no model {model!r}; known: {known}.")
+    return chosen
+
+
+def _query(filters: Filters, model_ids: Sequence[int]) -> Select[Any]:
+    newest = aliased(JobRow)
+    newest_job = (
+        select(func.max(newest.id))
+        .where(newest.radiograph_id == RadiographRow.id, newest.model_version_id.in_(model_ids))
+        .correlate(RadiographRow)
+        .scalar_subquery()
+    )
+    query = (
+        select(RadiographRow, JobRow, PredictionRow, ModelVersionRow.name, ModelVersionRow.version)
+        .outerjoin(JobRow, JobRow.id == newest_job)
+        .outerjoin(ModelVersionRow, ModelVersionRow.id == JobRow.model_version_id)
+        .outerjoin(
+            PredictionRow,
+            (PredictionRow.radiograph_id == RadiographRow.id)
+            & (PredictionRow.model_version_id == JobRow.model_version_id),
+        )
+    )
+    conditions = {
+        "label": lambda value: PredictionRow.label == value,
+        "min_confidence": lambda value: PredictionRow.confidence >= value,
+        "max_confidence": lambda value: PredictionRow.confidence <= value,
+        "status": lambda value: JobRow.status == value,
+        "source": lambda value: RadiographRow.source == value,
+        "since": lambda value: RadiographRow.received_at >= value,
+        "until": lambda value: RadiographRow.received_at < value,
+        "name": lambda value: RadiographRow.name.icontains(value, autoescape=True),
+        "sha256": lambda value: RadiographRow.sha256 == value,
+        "submission": _in_submission,
+    }
+    for field, condition in conditions.items():
+        value = getattr(filters, field)
+        if value is not None:
+            query = query.where(condition(value))
+    return query
+
+
+def _in_submission(submission_id: int) -> Any:
+    return RadiographRow.id.in_(
+        select(ArrivalRadiographRow.radiograph_id)
+        .join(ArrivalRow, ArrivalRow.id == ArrivalRadiographRow.arrival_id)
+        .where(ArrivalRow.submission_id == submission_id)
+    )
+
+
+def _results(session: Session, query: Select[Any]) -> list[Result]:
+    rows = session.execute(query).all()
+    scores: dict[int, dict[str, float]] = {}
+    ids = [prediction.id for _, _, prediction, _, _ in rows if prediction]
+    for start in range(0, len(ids), _PAGE):
+        wanted = select(ScoreRow).where(ScoreRow.prediction_id.in_(ids[start : start + _PAGE]))
+        for score in session.scalars(wanted.order_by(ScoreRow.probability.desc(), ScoreRow.label)):
+            scores.setdefault(score.prediction_id, {})[score.label] = score.probability
+    return [
+        Result(
+            id=radiograph.id,
+            sha256=radiograph.sha256,
+            frame=radiograph.frame,
+            name=radiograph.name,
+            source=radiograph.source,
+            status=job.status if job else None,
+            label=prediction.label if prediction else None,
+            confidence=prediction.confidence if prediction else None,
+            scores=scores.get(prediction.id, {}) if prediction else {},
+            prediction_set=prediction.prediction_set if prediction else [],
+            flags=prediction.flags if prediction else [],
+            model=f"{name}/{version}" if job else None,
+            received_at=radiograph.received_at,
+            finished_at=job.finished_at if job else None,
+            error={"code": job.error_code, "words": job.error_words or ""} if job and job.error_code else None,
+        )
+        for radiograph, job, prediction, name, version in rows
+    ]

@@ -1,0 +1,224 @@
+"""All settings in one frozen object, read from the environment once per process.
+
+`Settings.from_env(os.environ)` is called by each process's entry point and handed down; nothing else reads the
+environment. Each field's `help` becomes a row of the README's table, which a test compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from core.errors import ConfigurationError
+
+PREFIX = "FRACTURE_"
+ENGINES = ("litert", "keras")
+MODELS_FOLDER = Path(__file__).resolve().parent.parent / "models"
+
+
+def _flag(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if text.strip().lower() not in words:
+        raise ValueError("is neither 1 nor 0")
+    return words[text.strip().lower()]
+
+
+def _whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError("is not a whole number") from None
+        if number < minimum or (maximum is not None and number > maximum):
+            raise ValueError(f"is not between {minimum} and {maximum}" if maximum else f"is below {minimum}")
+        return number
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("is not a number of seconds") from None
+    if not 0.01 <= number <= 7 * 24 * 3600:
+        raise ValueError("is not between 0.01 seconds and a week")
+    return number
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"is none of {', '.join(words)}")
+        return text
+
+    return read
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _setting(default: Any, read: Callable[[str], Any], help: str, shown: str | None = None) -> Any:
+    """One field; `shown` is the default as the README prints it, where it is computed."""
+    return field(default=default, metadata={"read": read, "help": help, "shown": shown})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an installation can be told. Durations in seconds, sizes in bytes, paths absolute."""
+
+    home: Path = _setting(Path("var").absolute(), _path, "The folder that holds everything", "./var")
+    database_url: str = _setting(
+        "", str, "SQLAlchemy address of the database (SQLite or PostgreSQL)", "SQLite in the home folder"
+    )
+    broker_url: str = _setting("", str, "Celery broker; empty: the Redis that `up` starts", "the embedded Redis")
+    broker_prefix: str = _setting(
+        "fracture-queue:", str, "Prefix of all keys in the broker; keeps two installations on one Redis apart"
+    )
+    store_url: str = _setting("", str, "Where originals are kept (`file://` address)", "`store/` in the home folder")
+    inbox: Path = _setting(Path(), _path, "The watched folder", "`inbox/` in the home folder")
+    models: Path = _setting(MODELS_FOLDER, _path, "The folder of model bundles", "`models/` of the project")
+    engine: str = _setting("litert", _one_of(*ENGINES), "How networks are run: `litert` or `keras`")
+    host: str = _setting("127.0.0.1", str, "The address that the page listens on")
+    port: int = _setting(8000, _whole(1, 65535), "The port that the page listens on")
+    secret_key: str = _setting("", str, "Signs browser sessions", "made at the first start, in the home folder")
+
+    worker_processes: int = _setting(0, _whole(0, 256), "Processes that classify; 0: one per processor core", "0")
+    batch_size: int = _setting(8, _whole(1, 1024), "Radiographs that a worker claims at once")
+    lease_seconds: float = _setting(15.0, _seconds, "How long a claim holds unless it is renewed")
+    heartbeat_seconds: float = _setting(5.0, _seconds, "How often claims are renewed and workers report")
+    batch_limit_seconds: float = _setting(60.0, _seconds, "Longest time for one batch; then its process is killed")
+    drain_seconds: float = _setting(10.0, _seconds, "How long one task goes on claiming batches before it ends")
+    reconcile_seconds: float = _setting(5.0, _seconds, "How often lost work is looked for")
+    bell_patience_seconds: float = _setting(5.0, _seconds, "Waiting work older than this is announced again")
+    stop_seconds: float = _setting(20.0, _seconds, "How long a polite stop may take before processes are killed")
+
+    settle_seconds: float = _setting(1.0, _seconds, "How long a file in the inbox must be quiet before it is taken")
+    rescan_seconds: float = _setting(5.0, _seconds, "How often the whole inbox is scanned, whatever the events say")
+    inbox_polling: bool = _setting(False, _flag, "Watch by polling (network shares send no events)", "0")
+    inbox_done: str = _setting("keep", _one_of("keep", "delete"), "What happens to a finished file: `keep` or `delete`")
+    max_file_bytes: int = _setting(100 * 2**20, _whole(1), "Largest file that is accepted")
+    max_upload_files: int = _setting(1000, _whole(1), "Most files in one upload")
+    max_pixels: int = _setting(64_000_000, _whole(1), "Largest picture that is decoded, in pixels")
+
+    def __post_init__(self) -> None:
+        home = self.home
+        derived: dict[str, Any] = {
+            "database_url": self.database_url or f"sqlite:///{home / 'fracture.db'}",
+            "broker_url": self.broker_url or f"redis+socket://{self.redis_socket}",
+            "store_url": self.store_url or f"file://{home / 'store'}",
+            "inbox": home / "inbox" if self.inbox == Path() else self.inbox,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read every `FRACTURE_` variable; an empty one counts as absent.
+
+        Raises:
+            ConfigurationError: Names all variables that cannot be read, and those that do not exist.
+        """
+        values: dict[str, Any] = {}
+        problems = []
+        known = {PREFIX + setting.name.upper(): setting for setting in fields(cls)}
+        for variable, setting in known.items():
+            text = environ.get(variable, "")
+            if text == "":
+                continue
+            try:
+                values[setting.name] = setting.metadata["read"](text)
+            except ValueError as error:
+                problems.append(f"{variable}={text!r} {error}.")
+        # FRACTURE_DATA belongs to the tests; anything else unknown is probably a typing error.
+        for variable in sorted(set(environ) - set(known) - {"FRACTURE_DATA"}):
+            if variable.startswith(PREFIX):
+                problems.append(f"{variable} is no setting.")
+        if problems:
+            raise ConfigurationError.of(problems)
+        settings = cls(**values)
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Refuse settings that contradict each other.
+
+        Raises:
+            ConfigurationError: With one sentence for each contradiction.
+        """
+        problems = []
+        if self.heartbeat_seconds * 2 > self.lease_seconds:
+            problems.append(
+                f"FRACTURE_LEASE_SECONDS ({self.lease_seconds:g}) must be at least twice "
+                f"FRACTURE_HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}), or healthy claims run out."
+            )
+        if self.store_path is None:
+            problems.append(f"FRACTURE_STORE_URL={self.store_url!r} is no file:// address with an absolute path.")
+        if problems:
+            raise ConfigurationError.of(problems)
+
+    def with_changes(self, **changes: Any) -> Settings:
+        """Return a copy with some fields changed."""
+        return replace(self, **changes)
+
+    @property
+    def processes(self) -> int:
+        """How many worker processes to run: one per core that this process may use, unless told."""
+        return self.worker_processes or len(os.sched_getaffinity(0))
+
+    @property
+    def task_limit_seconds(self) -> float:
+        """The hard time limit of one task: it starts its last batch within `drain_seconds`."""
+        return self.drain_seconds + self.batch_limit_seconds
+
+    @property
+    def visibility_seconds(self) -> float:
+        """How long Redis hides an unacknowledged message; above the longest task, or copies run (celery#5935)."""
+        return 2 * self.task_limit_seconds + 60
+
+    @property
+    def store_path(self) -> Path | None:
+        """The store's folder, or None when the address names no local folder."""
+        folder = self.store_url.removeprefix("file://")
+        return Path(folder) if self.store_url.startswith("file:///") else None
+
+    @property
+    def processing(self) -> Path:
+        """Files taken from the inbox whose work has not ended. A sibling of the inbox, so that renames are atomic."""
+        return self.inbox.parent / "processing"
+
+    @property
+    def done(self) -> Path:
+        """Files whose radiographs have been classified."""
+        return self.inbox.parent / "done"
+
+    @property
+    def failed(self) -> Path:
+        """Files that could not be used, each with a `.reason.txt`."""
+        return self.inbox.parent / "failed"
+
+    @property
+    def logs(self) -> Path:
+        """One log file per role."""
+        return self.home / "logs"
+
+    @property
+    def runtime(self) -> Path:
+        """A short folder for sockets: a Unix socket path over 107 bytes is silently cut."""
+        place = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
+        return Path("/tmp") / f"fracture-queue-{os.getuid()}-{place}"  # noqa: S108 - mode 0700, owner checked
+
+    @property
+    def redis_socket(self) -> Path:
+        """The embedded Redis listens here."""
+        return self.runtime / "redis.sock"
+
+    @property
+    def uses_embedded_redis(self) -> bool:
+        """Whether `up` starts Redis itself."""
+        return self.broker_url == f"redis+socket://{self.redis_socket}"
