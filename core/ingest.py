@@ -29,6 +29,7 @@ class Incoming:
     data: bytes | None  # None: it was too large to be read
     size: int
     claim: str | None = None  # the inbox's folder below processing/
+    problem: RejectedImage | None = None  # the door itself could not read it
 
 
 class Ingest:
@@ -71,6 +72,8 @@ class Ingest:
         name = displayable(file.name)
         digest = None if file.data is None else hashlib.sha256(file.data).hexdigest()
         try:
+            if file.problem is not None:
+                raise file.problem
             if file.data is None or file.size > self._settings.max_file_bytes:
                 raise ImageTooLarge(
                     f"The file has {file.size / 2**20:.1f} MiB; at most {self._settings.max_file_bytes / 2**20:g} MiB "

@@ -12,6 +12,7 @@ import math
 import os
 from typing import Any
 
+from amqp.exceptions import ChannelError
 from celery import Celery
 from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError
@@ -125,8 +126,7 @@ def announced() -> int:
         with app.connection_for_read() as connection:
             count: int = connection.default_channel.queue_declare(WORK_QUEUE, passive=True).message_count
             return count
+    except ChannelError:
+        return 0  # "not found": in Redis an empty queue does not exist
     except (OSError, KombuError, CeleryError, RedisError) as error:
-        # A queue that nobody has ever rung or heard does not exist yet.
-        if "NOT_FOUND" in str(error):
-            return 0
         raise BrokerUnavailable from error

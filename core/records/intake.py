@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from core.database import insert_ignoring, now
-from core.errors import NoActiveModel, RejectedImage
+from core.errors import NoActiveModel, NotFound, RejectedImage
 from core.images import ImageFacts
 from core.records.events import Event, record_events
 from core.records.models import active_models
@@ -36,6 +36,7 @@ class Submission:
     name: str = ""
     tags: tuple[str, ...] = ()
     priority: int | None = None  # None: by source
+    continues: int | None = None  # an earlier part of the same upload, whose row these files join
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +82,14 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
 
     Raises:
         NoActiveModel: There are good files and no model to classify them.
+        NotFound: The submission continues one that does not exist or came through another door.
     """
     models = active_models(session)
     if not models and any(file.facts for file in files):
         raise NoActiveModel
     at = now(session)
     priority = PRIORITIES[submission.source] if submission.priority is None else submission.priority
-    row = SubmissionRow(
-        name=submission.name, source=submission.source, priority=priority, tags=list(submission.tags), created_at=at
-    )
-    session.add(row)
-    session.flush()
+    row = _submission_row(session, submission, priority)
 
     digests = sorted({file.sha256 for file in files if file.facts and file.sha256})
     before = set(session.scalars(select(RadiographRow.sha256).where(RadiographRow.sha256.in_(digests))))
@@ -125,6 +123,24 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
         session, [number for digest in digests for number in ids[digest]], [m.id for m in models], priority
     )
     return Intake(arrivals=tuple(arrivals), new_jobs=new_jobs)
+
+
+def _submission_row(session: Session, submission: Submission, priority: int) -> SubmissionRow:
+    if submission.continues is not None:
+        found = session.get(SubmissionRow, submission.continues)
+        if found is None or found.source != submission.source:
+            raise NotFound(f"There is no submission {submission.continues} that these files could join.")
+        return found
+    row = SubmissionRow(
+        name=submission.name,
+        source=submission.source,
+        priority=priority,
+        tags=list(submission.tags),
+        created_at=now(session),
+    )
+    session.add(row)
+    session.flush()
+    return row
 
 
 def _record_arrivals(

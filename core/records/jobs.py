@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
 from core.database import now
 from core.records.events import Event, record_events
-from core.tables import JobRow, JobStatus
+from core.tables import ENDED, JobRow, JobStatus
 
 RETRYABLE = (JobStatus.FAILED, JobStatus.QUARANTINED, JobStatus.CANCELLED)
 
@@ -47,36 +47,29 @@ def retry_jobs(
     return [event.job_id for event in events if event.job_id is not None]
 
 
-def mark_rung(session: Session, at: datetime) -> None:
-    """Note that a bell was rung for everything that waits."""
-    waiting = JobRow.status == JobStatus.WAITING
-    session.execute(
+def count_unfinished(session: Session, radiograph_ids: Sequence[int]) -> int:
+    """Count those of these radiographs for which some job has not ended."""
+    left: set[int] = set()
+    for start in range(0, len(radiograph_ids), 500):
+        query = select(JobRow.radiograph_id).where(
+            JobRow.radiograph_id.in_(radiograph_ids[start : start + 500]), JobRow.status.not_in(ENDED)
+        )
+        left.update(session.scalars(query))
+    return len(left)
+
+
+def take_unheard(session: Session, patience_seconds: float) -> int:
+    """Note a bell for claimable jobs whose last one was too long ago; return how many.
+
+    Who gets a number above 0 must ring. A second caller at the same moment gets 0.
+    """
+    at = now(session)
+    heard_before = func.coalesce(JobRow.rung_at, JobRow.available_at) <= at - timedelta(seconds=patience_seconds)
+    result = session.execute(
         update(JobRow)
-        .where(waiting, or_(JobRow.rung_at.is_(None), JobRow.rung_at < at))
+        .where(JobRow.status == JobStatus.WAITING, JobRow.available_at <= at, heard_before)
         .values(rung_at=at)
         .execution_options(synchronize_session=False)
     )
-
-
-def count_unheard(session: Session, patience_seconds: float) -> int:
-    """Count claimable jobs whose bell was rung too long ago, or never while they were waiting that long."""
-    at = now(session)
-    before = at - timedelta(seconds=patience_seconds)
-    return session.execute(
-        select(func.count())
-        .select_from(JobRow)
-        .where(
-            JobRow.status == JobStatus.WAITING,
-            JobRow.available_at <= at,
-            func.coalesce(JobRow.rung_at, JobRow.available_at) < before,
-        )
-    ).scalar_one()
-
-
-def count_claimable(session: Session) -> int:
-    """Count the jobs that a worker could take now."""
-    at = now(session)
-    query = (
-        select(func.count()).select_from(JobRow).where(JobRow.status == JobStatus.WAITING, JobRow.available_at <= at)
-    )
-    return session.execute(query).scalar_one()
+    assert isinstance(result, CursorResult)  # noqa: S101 - tells the type checker; an UPDATE has no other result
+    return result.rowcount

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -83,6 +84,11 @@ def list_models(session: Session) -> list[ModelVersion]:
         ModelVersion(row.id, row.name, row.version, row.task, row.sha256, row.installed, row.active) for row in rows
     ]
     return sorted(versions, key=lambda version: (version.name, version_key(version.version)))
+
+
+def model_cards(session: Session) -> dict[int, dict[str, Any]]:
+    """Return the cards of all versions, by the versions' ids."""
+    return {row.id: row.card for row in session.scalars(select(ModelVersionRow))}
 
 
 def active_models(session: Session) -> list[ModelVersion]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
@@ -26,6 +26,9 @@ from core.tables import (
 #: Rows fetched at once when a list is long.
 _PAGE = 500
 _MAIN_TASK = "fracture-type"
+
+#: The last four are None where the model has not been asked or has not answered.
+_ResultQuery: TypeAlias = Select[RadiographRow, JobRow, PredictionRow, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +119,16 @@ def get_result(session: Session, radiograph_id: int, *, model: str | None = None
     return found[0]
 
 
+def results_of(session: Session, radiograph_ids: Sequence[int]) -> dict[int, Result]:
+    """Return the results of some radiographs by their ids; those that do not exist are left out."""
+    query = _query(Filters(), _model_ids(session, None))
+    found: dict[int, Result] = {}
+    for start in range(0, len(radiograph_ids), _PAGE):
+        wanted = query.where(RadiographRow.id.in_(radiograph_ids[start : start + _PAGE]))
+        found |= {result.id: result for result in _results(session, wanted)}
+    return found
+
+
 def all_results_of(session: Session, radiograph_id: int) -> list[Result]:
     """Return the results of every model version that was asked about one radiograph, by model.
 
@@ -159,10 +172,8 @@ def arrivals_of(session: Session, radiograph_id: int) -> list[ArrivalRow]:
 
 def _model_ids(session: Session, model: str | None) -> list[int]:
     """Return the versions whose newest job counts: those of the model asked for, else of the ten-class task."""
-    rows = session.execute(
-        select(ModelVersionRow.id, ModelVersionRow.name, ModelVersionRow.version, ModelVersionRow.task)
-    )
-    versions = rows.all()
+    row = ModelVersionRow
+    versions = session.execute(select(row.id, row.name, row.version, row.task)).all()
     if model is None:
         return [v.id for v in versions if v.task == _MAIN_TASK] or [v.id for v in versions]
     name, _, version = model.partition("/")
@@ -173,7 +184,7 @@ def _model_ids(session: Session, model: str | None) -> list[int]:
     return chosen
 
 
-def _query(filters: Filters, model_ids: Sequence[int]) -> Select[Any]:
+def _query(filters: Filters, model_ids: Sequence[int]) -> _ResultQuery:
     newest = aliased(JobRow)
     newest_job = (
         select(func.max(newest.id))
@@ -181,8 +192,9 @@ def _query(filters: Filters, model_ids: Sequence[int]) -> Select[Any]:
         .correlate(RadiographRow)
         .scalar_subquery()
     )
-    query = (
+    query: _ResultQuery = (
         select(RadiographRow, JobRow, PredictionRow, ModelVersionRow.name, ModelVersionRow.version)
+        .select_from(RadiographRow)
         .outerjoin(JobRow, JobRow.id == newest_job)
         .outerjoin(ModelVersionRow, ModelVersionRow.id == JobRow.model_version_id)
         .outerjoin(
@@ -218,7 +230,7 @@ def _in_submission(submission_id: int) -> Any:
     )
 
 
-def _results(session: Session, query: Select[Any]) -> list[Result]:
+def _results(session: Session, query: _ResultQuery) -> list[Result]:
     rows = session.execute(query).all()
     scores: dict[int, dict[str, float]] = {}
     ids = [prediction.id for _, _, prediction, _, _ in rows if prediction]

@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from core.database import insert_ignoring, now
-from core.tables import WorkerRow
+from core.tables import JobRow, JobStatus, WorkerRow
 
 #: Rows of processes that have been silent for this long are removed.
 FORGET_AFTER = timedelta(hours=1)
@@ -72,6 +72,12 @@ def living(session: Session, *, role: str, within_seconds: float) -> Sequence[Wo
     return session.scalars(
         select(WorkerRow).where(WorkerRow.role == role, WorkerRow.seen_at >= since).order_by(WorkerRow.name)
     ).all()
+
+
+def idle_workers(session: Session, *, within_seconds: float) -> list[str]:
+    """Return the living workers that hold no job."""
+    busy = set(session.scalars(select(JobRow.worker).where(JobRow.status == JobStatus.RUNNING).distinct()))
+    return [row.name for row in living(session, role="worker", within_seconds=within_seconds) if row.name not in busy]
 
 
 def resident_bytes() -> int:

@@ -1,0 +1,17 @@
+"""`fracture-queue inbox`."""
+
+from __future__ import annotations
+
+import click
+
+from cli.environment import settings_here
+
+
+@click.command()
+def inbox() -> None:
+    """Watch the inbox folder; `fracture-queue up` starts it for you."""
+    from core.logs import configure_logging
+    from worker.inbox_loop import run_inbox
+
+    configure_logging("inbox")
+    run_inbox(settings_here())

@@ -1,0 +1,175 @@
+"""`fracture-queue results`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cli.environment import installation_here
+from core.errors import ConfigurationError
+from core.records.results import Filters, Result, iterate_results
+from core.tables import JobStatus, Source
+
+_AGO = re.compile(r"(\d+)([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_COLUMNS = ("id", "name", "source", "status", "label", "confidence", "model", "received_at", "finished_at", "error")
+
+
+class Moment(click.ParamType[datetime]):
+    """A date, a date and time, or an age like `90m`, `24h`, `7d`; UTC unless a zone is given."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read it."""
+        if isinstance(value, datetime):
+            return value
+        if ago := _AGO.fullmatch(str(value)):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no time; write 2026-03-01, 2026-03-01T14:30 or an age like 24h.", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@click.command()
+@click.option("--label", help="Only this answer, e.g. spiral.")
+@click.option("--min-confidence", type=click.FloatRange(0, 1), help="Only answers at least this sure.")
+@click.option("--max-confidence", type=click.FloatRange(0, 1), help="Only answers at most this sure.")
+@click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only this state.")
+@click.option("--source", type=click.Choice([source.value for source in Source]), help="Only this door.")
+@click.option("--since", type=Moment(), help="Received at or after this time, or an age like 24h.")
+@click.option("--until", type=Moment(), help="Received before this time.")
+@click.option("--name", help="Only names that hold these characters.")
+@click.option("--submission", type=int, metavar="ID", help="Only one upload, drop or command.")
+@click.option("--model", metavar="NAME[/VERSION]", help="This model's answers.  [default: the ten-class model]")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, newest first.  [default: all]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "parquet"]),
+    default="table",
+    show_default=True,
+    help="parquet needs --output.",
+)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
+def results(
+    form: str, output: Path | None, limit: int | None, status: str | None, source: str | None, **wanted: Any
+) -> None:
+    """List stored results, newest first. Research and education only, never diagnosis.
+
+    Example: fracture-queue results --label spiral --min-confidence 0.6 --since 24h --format csv
+    """
+    if form == "parquet" and output is None:
+        raise click.UsageError("--format parquet needs --output FILE.")
+    _, database = installation_here()
+    filters = Filters(status=JobStatus(status) if status else None, source=Source(source) if source else None, **wanted)
+    with database.reading() as session:
+        found = iterate_results(session, filters, limit=limit)
+        try:
+            _write(found, form, output)
+        except OSError as error:
+            if output is None:
+                raise
+            raise ConfigurationError(f"{output} cannot be written: {error.strerror}.") from error
+
+
+def _write(found: Iterable[Result], form: str, output: Path | None) -> None:
+    if form == "parquet" and output is not None:
+        _write_parquet(found, output)
+        return
+    stream = sys.stdout if output is None else output.open("w", encoding="utf-8", newline="")
+    try:
+        if form == "json":
+            _write_json(found, stream)
+        elif form == "csv":
+            _write_csv(found, stream)
+        else:
+            Console(file=stream).print(_table(found))
+    finally:
+        if output is not None:
+            stream.close()
+
+
+def _write_json(found: Iterable[Result], stream: Any) -> None:
+    """Write one document, one result at a time, so that a million need no memory."""
+    stream.write("[")
+    for number, result in enumerate(found):
+        stream.write(",\n" if number else "\n")
+        stream.write(json.dumps(result.document()))
+    stream.write("\n]\n")
+
+
+def _write_csv(found: Iterable[Result], stream: Any) -> None:
+    writer = csv.writer(stream)
+    labels: list[str] = []
+    for number, result in enumerate(found):
+        if number == 0:
+            labels = sorted(result.scores)
+            writer.writerow([*_COLUMNS, "sha256", "prediction_set", "flags", *labels])
+        document = _flat(result)
+        row = [document[column] for column in (*_COLUMNS, "sha256", "prediction_set", "flags")]
+        writer.writerow([_formula_safe(cell) for cell in [*row, *(result.scores.get(label) for label in labels)]])
+
+
+def _write_parquet(found: Iterable[Result], output: Path) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ConfigurationError("Parquet needs pyarrow; install fracture-queue[parquet].") from error
+    rows = [{**_flat(result), "scores": list(result.scores.items())} for result in found]
+    schema = pa.schema(
+        [
+            *(
+                (name, pa.int64() if name == "id" else pa.float64() if name == "confidence" else pa.string())
+                for name in _COLUMNS
+            ),
+            ("sha256", pa.string()),
+            ("prediction_set", pa.string()),
+            ("flags", pa.string()),
+            ("scores", pa.map_(pa.string(), pa.float64())),
+        ]
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), output)
+
+
+def _flat(result: Result) -> dict[str, Any]:
+    document = result.document()
+    return {
+        **document,
+        "error": f"{result.error['code']}: {result.error['words']}" if result.error else None,
+        "prediction_set": " ".join(result.prediction_set),
+        "flags": " ".join(result.flags),
+    }
+
+
+def _formula_safe(cell: Any) -> Any:
+    """Keep a spreadsheet from running a file's name as a formula (OWASP, CSV injection)."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _table(found: Iterable[Result]) -> Table:
+    table = Table("ID", "Name", "Status", "Label", "Confidence", "Model", "Received (UTC)")
+    for result in found:
+        table.add_row(
+            str(result.id),
+            result.name,
+            result.status.value if result.status else "",
+            result.label or (result.error["words"] if result.error else ""),
+            "" if result.confidence is None else f"{result.confidence:.2f}",
+            result.model or "",
+            f"{result.received_at:%Y-%m-%d %H:%M:%S}",
+        )
+    return table

@@ -1,0 +1,36 @@
+"""`fracture-queue retry`."""
+
+from __future__ import annotations
+
+import getpass
+
+import click
+
+from cli.environment import installation_here
+from core.errors import BrokerUnavailable
+from core.queue import ring
+from core.records.jobs import retry_jobs
+
+
+@click.command()
+@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.option("--failed", is_flag=True, help="Everything that failed, was quarantined or cancelled.")
+@click.option("--error", "code", metavar="CODE", help="Everything that ended with this error code.")
+def retry(ids: tuple[int, ...], failed: bool, code: str | None) -> None:
+    """Send work that failed back to the queue, by radiograph ID, by error code, or all of it.
+
+    Example: fracture-queue retry --error store-unavailable
+    """
+    if bool(ids) + failed + (code is not None) != 1:
+        raise click.UsageError("Give radiograph IDs, or --failed, or --error CODE.")
+    settings, database = installation_here()
+    with database.transaction() as session:
+        jobs = retry_jobs(session, actor=f"command:{getpass.getuser()}", radiograph_ids=ids or None, code=code)
+    if jobs:
+        try:
+            ring(len(jobs), settings)
+        except BrokerUnavailable as error:
+            click.echo(f"{error}", err=True)
+    click.echo(f"{len(jobs)} jobs wait again.")
+    if ids and not jobs:
+        raise SystemExit(1)

@@ -1,0 +1,142 @@
+"""`fracture-queue submit`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cli.environment import installation_here
+from core.database import Database
+from core.errors import ConfigurationError, UnreadableImage
+from core.ingest import Incoming, Ingest
+from core.queue import ring
+from core.records.intake import Arrival, Submission
+from core.records.jobs import count_unfinished
+from core.records.results import Result, all_results_of
+from core.settings import Settings
+from core.storage import FolderStore
+from core.tables import ArrivalStatus, JobStatus, Source
+
+#: Files recorded in one transaction.
+_CHUNK = 32
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--name", default="", help="A name for this submission.")
+@click.option("--wait", is_flag=True, help="Wait until every answer is stored, and show them.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def submit(paths: tuple[Path, ...], name: str, wait: bool, as_json: bool) -> None:
+    """Send files, or all files below folders, to the queue. The files stay where they are.
+
+    Example: fracture-queue submit radiographs/ --wait
+    """
+    files = [file for path in paths for file in _files(path)]
+    if not files:
+        raise ConfigurationError(f"There are no files in {', '.join(str(path) for path in paths)}.")
+    settings, database = installation_here()
+    ingest = Ingest(settings, database, FolderStore.at(settings.store_url), lambda jobs: ring(jobs, settings))
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        arrivals = _send(ingest, files, Submission(source=Source.COMMAND, name=name), settings, progress)
+        if wait:
+            _wait(database, arrivals, progress)
+    entries = [_entry(database, arrival, with_results=wait) for arrival in arrivals]
+    if as_json:
+        click.echo(json.dumps(entries, indent=2))
+    else:
+        _tell(entries)
+    if any(entry["status"] == ArrivalStatus.REJECTED or _failed(entry) for entry in entries):
+        raise SystemExit(1)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
+            yield from (Path(folder, entry) for entry in sorted(names) if not entry.startswith("."))
+    elif path.exists():
+        yield path
+    else:
+        raise ConfigurationError(f"There is no file or folder {path}.")
+
+
+def _send(
+    ingest: Ingest, files: list[Path], submission: Submission, settings: Settings, progress: Progress
+) -> list[Arrival]:
+    task = progress.add_task("Sending", total=len(files))
+    arrivals: list[Arrival] = []
+    for start in range(0, len(files), _CHUNK):
+        chunk = [_read(path, settings) for path in files[start : start + _CHUNK]]
+        arrivals += ingest.take(submission, chunk).arrivals
+        progress.advance(task, len(chunk))
+    return arrivals
+
+
+def _read(path: Path, settings: Settings) -> Incoming:
+    try:
+        size = path.stat().st_size
+        data = path.read_bytes() if size <= settings.max_file_bytes else None
+    except OSError as error:
+        problem = UnreadableImage(f"The file cannot be read: {error.strerror}.")
+        return Incoming(name=path.name, data=None, size=0, problem=problem)
+    return Incoming(name=path.name, data=data, size=size)
+
+
+def _wait(database: Database, arrivals: list[Arrival], progress: Progress) -> None:
+    radiographs = sorted({number for arrival in arrivals for number in arrival.radiograph_ids})
+    task = progress.add_task("Classifying", total=len(radiographs))
+    while True:
+        with database.reading() as session:
+            left = count_unfinished(session, radiographs)
+        progress.update(task, completed=len(radiographs) - left)
+        if not left:
+            return
+        time.sleep(0.2)
+
+
+def _entry(database: Database, arrival: Arrival, *, with_results: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "name": arrival.name,
+        "submission": arrival.submission_id,
+        "status": arrival.status.value,
+        "duplicate": arrival.duplicate,
+        "radiographs": list(arrival.radiograph_ids),
+        "error": {"code": arrival.error_code, "words": arrival.error_words} if arrival.error_code else None,
+    }
+    if with_results:
+        with database.reading() as session:
+            found: list[Result] = [
+                result for number in arrival.radiograph_ids for result in all_results_of(session, number)
+            ]
+        entry["results"] = [result.document() for result in found]
+    return entry
+
+
+def _failed(entry: dict[str, Any]) -> bool:
+    return any(result["status"] != JobStatus.DONE for result in entry.get("results", ()))
+
+
+def _tell(entries: list[dict[str, Any]]) -> None:
+    for entry in entries:
+        if entry["error"]:
+            click.echo(f"{entry['name']}: {entry['error']['words']} ({entry['error']['code']})")
+        for result in entry.get("results", ()):
+            said = (
+                f"{result['label']} {result['confidence']:.2f}"
+                if result["label"]
+                else (result["error"] or {}).get("words", result["status"])
+            )
+            click.echo(f"{entry['name']}: {said} ({result['model']})")
+    accepted = sum(entry["status"] == ArrivalStatus.ACCEPTED for entry in entries)
+    before = sum(entry["duplicate"] for entry in entries)
+    click.echo(f"{accepted} of {len(entries)} files accepted, {before} of them were here before.")

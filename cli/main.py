@@ -1,0 +1,91 @@
+"""The command `fracture-queue`: groups loaded when they are used, and one place that turns errors into sentences."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import click
+
+from core.errors import ConfigurationError, FractureError, ModelError, NotFound
+
+#: Command to the module that defines it, and one line for `--help`, so that listing loads none of them.
+COMMANDS = {
+    "up": "Run everything on this machine.",
+    "worker": "Run the processes that classify.",
+    "inbox": "Run the process that watches the inbox.",
+    "web": "Run the page and the JSON API.",
+    "beat": "Run the clock that looks for lost work.",
+    "submit": "Send files or folders to the queue.",
+    "classify": "Ask a model about files at once, without queue or database.",
+    "results": "List stored results.",
+    "queue": "Show what waits, runs and has ended.",
+    "retry": "Send failed work back to the queue.",
+    "models": "List, activate and deactivate models.",
+    "check": "Look over the installation and say what is wrong.",
+    "migrate": "Bring the database's tables to this program's revision.",
+    "train": "Train a model with one of the recipes.",
+    "evaluate": "Measure a model on a data set.",
+    "publish": "Turn a training run into a model bundle.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when the command is used: `results` does not import TensorFlow."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return all names, in the order above."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"cli.commands.{cmd_name}"), cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"cli.commands.{cmd_name}.{cmd_name} is no command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("fracture-queue"), prog_name="fracture-queue")
+def fracture_queue() -> None:
+    """Classify bone-fracture radiographs in the background and keep every answer for review.
+
+    Research and education only, never diagnosis. Settings are environment variables; the README lists them.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake is one sentence on standard error, never a traceback.
+
+    Exit codes: 0 fine, 1 the job failed, 2 wrong use or configuration, 130 interrupted.
+    """
+    try:
+        code = fracture_queue.main(args=arguments, prog_name="fracture-queue", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except FractureError as error:
+        click.echo(f"fracture-queue: {error}", err=True)
+        code = 2 if isinstance(error, (ConfigurationError, ModelError, NotFound)) else 1
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; Python would complain once more while closing standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The folders of an installation."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from core.database import Database
+from core.errors import ConfigurationError
+from core.schema import check_schema
+from core.settings import Settings
+
+
+def prepare_home(settings: Settings) -> None:
+    """Make all folders that are missing.
+
+    Raises:
+        ConfigurationError: One cannot be made or written.
+    """
+    folders = [settings.home, settings.inbox, settings.processing, settings.done, settings.failed, settings.logs]
+    if settings.store_path is not None:
+        folders.append(settings.store_path)
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".writable-{secrets.token_hex(4)}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ConfigurationError(f"The folder {folder} cannot be made or written: {error.strerror}.") from error
+
+
+def prepare_runtime(folder: Path) -> None:
+    """Make the short folder for sockets, for this user alone.
+
+    Raises:
+        ConfigurationError: It belongs to somebody else, or others may write it.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise ConfigurationError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigurationError(f"The folder {folder} is not this user's alone; remove it or change its mode to 700.")
+
+
+def open_installation(settings: Settings) -> Database:
+    """Open the database of an installation that exists, for commands that only look or ask.
+
+    Raises:
+        ConfigurationError: There is no installation here.
+        SchemaMismatch: Its tables are older or newer than this program.
+    """
+    database = Database(settings.database_url)
+    if database.is_sqlite and not Path(str(database.url.database)).exists():
+        raise ConfigurationError(
+            f"There is no installation in {settings.home}; start one with `fracture-queue up`, or set FRACTURE_HOME."
+        )
+    check_schema(database)
+    return database

@@ -1,0 +1,101 @@
+"""Everything that is known of one radiograph's answers: which model, how it went, how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.tables import JobRow, JobStatus, ModelVersionRow, PredictionRow, ScoreRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """A model's answer. Research and education only, never a diagnosis."""
+
+    label: str
+    confidence: float  # calibrated probability of the label, 0 to 1
+    scores: Mapping[str, float]  # every label to its probability, most probable first
+    prediction_set: tuple[str, ...]
+    flags: tuple[str, ...]
+    engine: str
+    waited_ms: float  # from the job's creation to the start of the attempt that answered
+    decode_ms: float
+    infer_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAnswer:
+    """What one model version was asked about one radiograph, and what came of it."""
+
+    model: str  # NAME/VERSION
+    task: str
+    title: str  # for people
+    card_sha256: str
+    active: bool
+    status: JobStatus
+    attempts: int
+    deaths: int
+    worker: str | None  # who holds the job, or held it last
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: dict[str, str] | None  # code and words
+    prediction: Prediction | None
+
+
+def answers_of(session: Session, radiograph_id: int) -> list[ModelAnswer]:
+    """Return what every model version that was asked about a radiograph has to say.
+
+    The binary question comes first, active models before others, newer versions before older ones. A radiograph that
+    does not exist has no answers.
+    """
+    rows = session.execute(
+        select(JobRow, ModelVersionRow, PredictionRow)
+        .join(ModelVersionRow, ModelVersionRow.id == JobRow.model_version_id)
+        .outerjoin(
+            PredictionRow,
+            (PredictionRow.radiograph_id == JobRow.radiograph_id)
+            & (PredictionRow.model_version_id == JobRow.model_version_id),
+        )
+        .where(JobRow.radiograph_id == radiograph_id)
+        .order_by(ModelVersionRow.active.desc(), ModelVersionRow.task != "fracture", ModelVersionRow.id.desc())
+    ).all()
+    return [
+        ModelAnswer(
+            model=f"{model.name}/{model.version}",
+            task=model.task,
+            title=str(model.card.get("title") or model.name),
+            card_sha256=model.sha256,
+            active=model.active,
+            status=job.status,
+            attempts=job.attempts,
+            deaths=job.deaths,
+            worker=job.worker,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            error={"code": job.error_code, "words": job.error_words or ""} if job.error_code else None,
+            prediction=None if prediction is None else _prediction(session, prediction),
+        )
+        for job, model, prediction in rows
+    ]
+
+
+def _prediction(session: Session, row: PredictionRow) -> Prediction:
+    query = select(ScoreRow).where(ScoreRow.prediction_id == row.id)
+    scores = session.scalars(query.order_by(ScoreRow.probability.desc(), ScoreRow.label))
+    return Prediction(
+        label=row.label,
+        confidence=row.confidence,
+        scores={score.label: score.probability for score in scores},
+        prediction_set=tuple(row.prediction_set),
+        flags=tuple(row.flags),
+        engine=row.engine,
+        waited_ms=row.waited_ms,
+        decode_ms=row.decode_ms,
+        infer_ms=row.infer_ms,
+    )

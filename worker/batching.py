@@ -1,0 +1,130 @@
+"""From waiting jobs to stored answers: claim, decode, classify, store; batch after batch until nothing waits.
+
+A bad image leaves its batch alone; a network that fails on a batch is asked image by image, so that only the culprit
+fails. Plain functions: the Celery task calls them, and so do the tests.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core import images
+from core.answers import Answer, answers
+from core.engines.protocol import Classifier
+from core.errors import ModelError, RejectedImage, Unavailable
+from core.preprocessing import to_model_input
+from core.records.claims import Claim, ClaimedJob, Outcome, claim_waiting, give_back, store_outcomes
+from worker.context import WorkerContext
+from worker.pulse import Pulse
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What one round of work did."""
+
+    jobs: int  # stored or failed
+    emptied: bool  # nothing waited any more; False: time was up or a stop was asked for
+
+
+def work_off(context: WorkerContext, pulse: Pulse) -> Worked:
+    """Claim and process batches until nothing waits, `drain_seconds` are over, or a stop is asked for.
+
+    Raises:
+        Unavailable: The database went away. What was claimed comes back when its lease runs out.
+        ModelError: A bundle is unusable; its jobs wait for a worker that can run it.
+    """
+    settings, until, jobs = context.settings, time.monotonic() + context.settings.drain_seconds, 0
+    while not context.stopping and time.monotonic() < until:
+        with context.database.transaction() as session:
+            claim = claim_waiting(
+                session,
+                model_version_ids=context.installed(),
+                limit=settings.batch_size,
+                lease_seconds=settings.lease_seconds,
+                worker=str(context.identity),
+            )
+        if claim is None:
+            return Worked(jobs=jobs, emptied=True)
+        with pulse.holding(claim):
+            try:
+                outcomes = process_claim(context, claim)
+            except ModelError:
+                with context.database.transaction() as session:
+                    give_back(session, claim.token)
+                raise
+            with context.database.transaction() as session:
+                counted = store_outcomes(session, claim, outcomes, str(context.identity))
+        if len(counted) < len(outcomes):
+            log.warning("The lease of %d jobs had run out; their answers were dropped.", len(outcomes) - len(counted))
+        jobs += len(counted)
+    return Worked(jobs=jobs, emptied=False)
+
+
+def process_claim(context: WorkerContext, claim: Claim) -> list[Outcome]:
+    """Decode and classify a claim's radiographs.
+
+    Returns:
+        One outcome a job, in no particular order.
+
+    Raises:
+        ModelError: The bundle is unusable.
+    """
+    classifier = context.classifier(claim.model_version_id)
+    outcomes: list[Outcome] = []
+    ready: list[tuple[ClaimedJob, NDArray[np.uint8], float]] = []
+    for job in claim.jobs:
+        started = time.perf_counter()
+        try:
+            data = context.store.get(job.storage_key)
+            pixels = images.decode(data, max_pixels=context.settings.max_pixels, frame=job.frame)
+            picture = to_model_input(pixels, side=classifier.card.side, channels=classifier.card.channels)
+        except RejectedImage as problem:
+            outcomes.append(Outcome(job=job, failure=(problem.code, str(problem))))
+        except Unavailable as problem:
+            outcomes.append(Outcome(job=job, passing=(problem.code, str(problem))))
+        else:
+            ready.append((job, picture, (time.perf_counter() - started) * 1000))
+    if ready:
+        started = time.perf_counter()
+        results = classify(classifier, np.stack([picture for _, picture, _ in ready]))
+        infer_ms = (time.perf_counter() - started) * 1000 / len(ready)
+        for (job, _, decode_ms), result in zip(ready, results, strict=True):
+            outcomes.append(_outcome(job, result, classifier.engine, decode_ms, infer_ms))
+    return outcomes
+
+
+def classify(classifier: Classifier, batch: NDArray[np.uint8]) -> Sequence[Answer | str]:
+    """Run a batch; where that fails, each image alone.
+
+    Args:
+        classifier: The loaded network.
+        batch: (N, side, side, channels) uint8.
+
+    Returns:
+        For each image its answer, or a sentence that says what the network did.
+    """
+    try:
+        results = answers(classifier.probabilities(batch), classifier.card)
+        if len(results) != len(batch):
+            raise ValueError(f"{len(results)} answers for {len(batch)} images")
+    # An engine can raise anything; which image made it do so is found by asking again, one by one.
+    except Exception as error:
+        if len(batch) > 1:
+            return [result for index in range(len(batch)) for result in classify(classifier, batch[index : index + 1])]
+        log.exception("The network failed on one image.")
+        return [f"The network failed on this image: {type(error).__name__}: {error}."]
+    return [result or "The network's answer is not a set of probabilities." for result in results]
+
+
+def _outcome(job: ClaimedJob, result: Answer | str, engine: str, decode_ms: float, infer_ms: float) -> Outcome:
+    if isinstance(result, str):
+        return Outcome(job=job, failure=("model-error", result))
+    return Outcome(job=job, answer=result, engine=engine, decode_ms=decode_ms, infer_ms=infer_ms)

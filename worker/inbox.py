@@ -1,0 +1,253 @@
+"""The watched folder: files settle, are claimed by rename, recorded, and moved on when their work has ended.
+
+    inbox/NAME -> processing/CLAIM/NAME -> store and rows -> done/NAME or failed/NAME with NAME.reason.txt
+
+A crash at any point loses nothing and doubles nothing: a file below `processing/` without an arrival is recorded at
+the next start, one whose arrival has ended is moved on, and the folder's name CLAIM is a unique key of the arrival.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from core.database import Database
+from core.errors import Unavailable, UnreadableImage
+from core.ingest import Incoming, Ingest
+from core.records.intake import Submission
+from core.records.settling import Settled, ended_arrivals, known_claims, mark_settled
+from core.settings import Settings
+from core.tables import Source
+from worker.moving import move, move_aside, write_reason
+from worker.settling import Look, StabilityTracker, is_ignored
+
+log = logging.getLogger(__name__)
+
+#: Files recorded in one transaction, and the most bytes that they may have together while they are in memory.
+CHUNK_FILES, CHUNK_BYTES = 64, 128 * 2**20
+#: Pause after a passing failure (disk full, database away): doubled up to the longest.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+
+
+class Inbox:
+    """One installation's inbox. `watch_inbox` calls the steps in a loop; tests call them one by one."""
+
+    def __init__(self, settings: Settings, database: Database, ingest: Ingest) -> None:
+        self._settings, self._database, self._ingest = settings, database, ingest
+        self.tracker = StabilityTracker(settings.settle_seconds)
+        self._unrecorded: dict[str, Look | None] = {}  # claims without an arrival, and the look when they were taken
+        self._not_before = 0.0  # no recording before this moment of the monotonic clock
+        self._pause = _FIRST_PAUSE
+        self._complained: set[Path] = set()  # paths whose failure has been told
+
+    def recover(self) -> int:
+        """Find files that an earlier process claimed and did not record; return how many.
+
+        Raises:
+            DatabaseUnavailable: Then nothing is known yet; call again.
+        """
+        claims = sorted(entry.name for entry in os.scandir(self._settings.processing) if entry.is_dir())
+        found: set[str] = set()
+        for start in range(0, len(claims), 500):
+            with self._database.reading() as session:
+                found |= known_claims(session, claims[start : start + 500])
+        for claim in claims:
+            if claim not in found:
+                self._unrecorded.setdefault(claim, None)
+        return len(self._unrecorded)
+
+    def scan(self) -> None:
+        """Look at everything in the inbox.
+
+        Raises:
+            OSError: The inbox is not there.
+        """
+        with os.scandir(self._settings.inbox):  # a missing root must be noticed, not taken for an empty one
+            pass
+        self._look_below(self._settings.inbox, time.monotonic())
+
+    def look_at(self, path: Path, now: float) -> bool:
+        """Look at one file, or at all files of a folder; return whether a file is ready to be taken."""
+        try:
+            if is_ignored(path.relative_to(self._settings.inbox)):
+                return False
+            found = path.lstat()
+        except (OSError, ValueError):  # gone, or no path below the inbox
+            self.tracker.forget(path)
+            return False
+        if stat.S_ISDIR(found.st_mode):
+            self._look_below(path, now)  # moved in whole: its files have no events of their own
+            return False
+        if not stat.S_ISREG(found.st_mode):
+            self._complain(path, "Something in the inbox is no regular file (a link or a device); it is left alone.")
+            return False
+        return self.tracker.see(path, Look(found.st_size, found.st_mtime_ns), now)
+
+    def claim_ready(self) -> int:
+        """Take the files that have settled; return how many."""
+        now, taken = time.monotonic(), 0
+        for path in self.tracker.due(now):
+            if not self.look_at(path, now):
+                continue
+            try:
+                claim, look = self._claim(path)
+            except FileNotFoundError:
+                pass  # taken away meanwhile
+            except OSError as error:
+                self._complain(path, f"A file in the inbox cannot be taken: {error.strerror}; it is tried again.")
+                # Seen anew: it must be quiet once more, which keeps a hopeless file from a busy loop.
+                self.tracker.forget(path)
+                continue
+            else:
+                self._unrecorded[claim] = look
+                taken += 1
+            self.tracker.forget(path)
+        return taken
+
+    def record(self) -> int:
+        """Store and record what was claimed; return how many files. A passing cause is tried again later."""
+        recorded = 0
+        while self._unrecorded and time.monotonic() >= self._not_before:
+            chunk = list(self._chunk())
+            if not chunk:
+                break
+            try:
+                self._ingest.take(Submission(source=Source.INBOX), chunk)
+            except Unavailable as error:
+                log.warning(
+                    "%s %d files wait in processing/; next try in %g s.", error, len(self._unrecorded), self._pause
+                )
+                self._not_before = time.monotonic() + self._pause
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+                break
+            self._pause = _FIRST_PAUSE
+            for file in chunk:
+                self._unrecorded.pop(file.claim or "")
+            recorded += len(chunk)
+        return recorded
+
+    def settle(self) -> int:
+        """Move files whose work has ended out of `processing/`; return how many.
+
+        Raises:
+            DatabaseUnavailable: They are moved later.
+        """
+        with self._database.reading() as session:
+            ended = ended_arrivals(session, limit=500)
+        moved = []
+        for settled in ended:
+            try:
+                self._move_on(settled)
+            except OSError as error:
+                folder = self._settings.processing / settled.claim
+                self._complain(folder, f"A finished file cannot leave {folder}: {error.strerror}; it is tried again.")
+            else:
+                moved.append(settled.arrival_id)
+        if moved:
+            with self._database.transaction() as session:
+                mark_settled(session, moved)
+        return len(moved)
+
+    def seconds_until_due(self) -> float | None:
+        """Return how long nothing is to be done for files seen or claimed; None: nothing waits."""
+        if self._unrecorded:
+            return max(0.0, self._not_before - time.monotonic())
+        return self.tracker.seconds_until_due(time.monotonic())
+
+    def _claim(self, path: Path) -> tuple[str, Look]:
+        claim = secrets.token_hex(8)
+        target = self._settings.processing / claim / path.relative_to(self._settings.inbox)
+        target.parent.mkdir(parents=True)
+        try:
+            move(path, target)
+        except OSError:
+            _remove_empty(target.parent, self._settings.processing)
+            raise
+        return claim, _look(target)
+
+    def _chunk(self) -> Iterator[Incoming]:
+        """Read the next claimed files; those that are still being written wait, those that are gone are dropped."""
+        size = count = 0
+        for claim, look in list(self._unrecorded.items()):
+            path = _file_below(self._settings.processing / claim)
+            if path is None:
+                _remove_empty(self._settings.processing / claim, self._settings.processing)
+                self._unrecorded.pop(claim)
+                continue
+            before = _look(path)
+            if count and (size + before.size > CHUNK_BYTES or count >= CHUNK_FILES):
+                return
+            name = path.relative_to(self._settings.processing / claim).as_posix()
+            try:
+                data = path.read_bytes() if before.size <= self._settings.max_file_bytes else None
+                problem = None
+            except OSError as error:
+                data, problem = None, UnreadableImage(f"The file cannot be read: {error.strerror}.")
+            after = _look(path)
+            if after != before or (look is not None and after != look):
+                # Its writer still has it open and went on after a long pause; a rename does not stop it.
+                self._unrecorded[claim] = after
+                self._not_before = time.monotonic() + self._settings.settle_seconds
+                continue
+            size, count = size + after.size, count + 1
+            yield Incoming(name=name, data=data, size=after.size, claim=claim, problem=problem)
+
+    def _move_on(self, settled: Settled) -> None:
+        folder = self._settings.processing / settled.claim
+        path = _file_below(folder)
+        if path is not None:
+            relative = path.relative_to(folder)
+            if settled.reasons:
+                target = move_aside(path, self._settings.failed, relative)
+                write_reason(target, settled.reasons)
+            elif self._settings.inbox_done == "delete":
+                path.unlink()
+            else:
+                move_aside(path, self._settings.done, relative)
+            _remove_empty(path.parent, self._settings.processing)
+        elif folder.exists():
+            _remove_empty(folder, self._settings.processing)
+
+    def _complain(self, path: Path, sentence: str) -> None:
+        """Say it once for each path. Names of files stay out of the log: they may be patients' names."""
+        if path not in self._complained:
+            self._complained.add(path)
+            log.error("%s", sentence)
+
+    def _look_below(self, top: Path, now: float) -> None:
+        for folder, folders, names in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                path = Path(folder, name)
+                if path not in self.tracker:
+                    self.look_at(path, now)
+
+
+def _look(path: Path) -> Look:
+    found = path.stat()
+    return Look(found.st_size, found.st_mtime_ns)
+
+
+def _file_below(folder: Path) -> Path | None:
+    """Return the one file that a claim's folder holds."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            return Path(parent, name)
+    return None
+
+
+def _remove_empty(folder: Path, stop: Path) -> None:
+    """Remove a folder and its parents up to `stop`, as far as they are empty."""
+    while folder != stop and folder.is_relative_to(stop):
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return  # not empty
+        folder = folder.parent

@@ -1,0 +1,120 @@
+"""The inbox process: watch, take, record and move on, until told to stop."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.database import Database
+from core.errors import ConfigurationError, Unavailable
+from core.home import prepare_home
+from core.ingest import Ingest
+from core.queue import ring
+from core.records.workers import Identity, beat, sign_off
+from core.schema import check_schema
+from core.settings import Settings
+from core.storage import FolderStore
+from worker.inbox import Inbox
+from worker.watch import FolderWatch
+
+log = logging.getLogger(__name__)
+
+#: How often finished files are moved on while some are still in the works.
+_SETTLE_EVERY = 0.5
+
+
+def run_inbox(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: Folders or tables are unusable, or another inbox process has this inbox.
+    """
+    prepare_home(settings)
+    database = Database(settings.database_url)
+    check_schema(database)
+    ingest = Ingest(settings, database, FolderStore.at(settings.store_url), lambda jobs: ring(jobs, settings))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with _only_one(settings.processing / ".lock"):
+        watch_inbox(settings, database, Inbox(settings, database, ingest), stop)
+
+
+def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: threading.Event) -> None:
+    """Do the steps until `stop` is set."""
+    watch = FolderWatch(settings.inbox, polling=settings.inbox_polling, poll_seconds=settings.settle_seconds / 2)
+    identity = Identity.of_this_process("inbox")
+    log.info("Watching %s.", settings.inbox)
+    recovered, root_missing = False, False
+    next_scan = next_settle = next_beat = 0.0
+    try:
+        while not stop.is_set():
+            now = time.monotonic()
+            try:
+                if not recovered:
+                    inbox.recover()
+                    recovered = True
+                if now >= next_beat:
+                    with database.transaction() as session:
+                        beat(session, identity, engine="")
+                    next_beat = now + settings.heartbeat_seconds
+            except Unavailable as error:
+                log.warning("%s The inbox tries again.", error)
+                next_beat = now + settings.heartbeat_seconds
+            try:
+                if watch.keep_up() or now >= next_scan:
+                    inbox.scan()
+                    next_scan = now + settings.rescan_seconds
+                if root_missing:
+                    log.warning("The inbox %s is back.", settings.inbox)
+                root_missing = False
+            except OSError as error:
+                if not root_missing:
+                    log.error("The inbox %s cannot be read: %s. Looking for it again.", settings.inbox, error.strerror)
+                root_missing = True
+                next_scan = now + settings.settle_seconds
+            inbox.claim_ready()
+            inbox.record()
+            if now >= next_settle:
+                try:
+                    inbox.settle()
+                except Unavailable as error:
+                    log.warning("%s Finished files are moved later.", error)
+                next_settle = time.monotonic() + _SETTLE_EVERY
+            _wait(watch, inbox, min(settings.settle_seconds / 2, _SETTLE_EVERY), stop)
+    finally:
+        watch.stop()
+        try:
+            with database.transaction() as session:
+                sign_off(session, identity)
+        except Unavailable as error:
+            log.warning("%s This process could not sign off; it will be forgotten.", error)
+
+
+def _wait(watch: FolderWatch, inbox: Inbox, most_seconds: float, stop: threading.Event) -> None:
+    """Wait for an event, for the next file to be due, or for the next tick; look at what the events name."""
+    due = inbox.seconds_until_due()
+    until = time.monotonic() + (most_seconds if due is None else min(most_seconds, max(due, 0.02)))
+    while not stop.is_set() and (left := until - time.monotonic()) > 0:
+        try:
+            path = watch.changed.get(timeout=min(left, 0.25))
+        except queue.Empty:
+            continue
+        inbox.look_at(path, time.monotonic())
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    with lock.open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigurationError(f"Another inbox process already watches this inbox ({lock.parent}).") from error
+        yield

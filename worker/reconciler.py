@@ -1,0 +1,69 @@
+"""Make good what was lost: claims whose lease ran out, waiting work that no bell announces.
+
+Run by Celery beat every few seconds and by `fracture-queue doctor`. Two at once do no harm: each job is returned by
+one of them, and the one that notes the bell rings it. A broker that is away ends the tick.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from core.database import Database
+from core.queue import announced, ring
+from core.records.claims import Verdict, return_expired
+from core.records.jobs import take_unheard
+from core.records.workers import idle_workers
+from core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What one tick did."""
+
+    returned: int  # jobs whose lease had run out and that wait again
+    quarantined: int  # jobs set aside after too many deaths
+    announced_again: int  # waiting jobs for which a bell was rung
+
+
+def reconcile(settings: Settings, database: Database, actor: str) -> Reconciled:
+    """Do one tick.
+
+    A job that waits long because everybody is busy is healthy: a bell is rung again only when a worker is idle and
+    the broker holds none.
+
+    Raises:
+        Unavailable: The database or the broker is away.
+    """
+    with database.transaction() as session:
+        verdicts = list(return_expired(session, actor).values())
+    quarantined = verdicts.count(Verdict.QUARANTINED)
+    returned = len(verdicts) - quarantined
+    if verdicts:
+        log.warning("%d jobs of dead workers wait again, %d are quarantined.", returned, quarantined)
+    return Reconciled(
+        returned=returned, quarantined=quarantined, announced_again=_announce_again(settings, database, bool(verdicts))
+    )
+
+
+def _announce_again(settings: Settings, database: Database, at_once: bool) -> int:
+    """Ring for waiting work that nobody will come for; return for how many jobs.
+
+    Args:
+        settings: Patience and batch size.
+        database: Where the work waits.
+        at_once: Jobs were just returned; their bell was used up by the worker that died, so patience is pointless.
+    """
+    if announced() > 0:
+        return 0  # whoever takes that bell goes on until nothing waits
+    with database.reading() as session:
+        if not idle_workers(session, within_seconds=settings.lease_seconds):
+            return 0
+    with database.transaction() as session:
+        unheard = take_unheard(session, 0.0 if at_once else settings.bell_patience_seconds)
+    if unheard:
+        ring(unheard, settings)
+        log.info("Rang again for %d waiting jobs.", unheard)
+    return unheard
