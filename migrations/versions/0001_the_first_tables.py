@@ -240,7 +240,6 @@ def upgrade() -> None:
         batch_op.create_index("ix_scores_label", ["label", "probability"], unique=False)
 
 
-
 def downgrade() -> None:
     """Undo it."""
     with op.batch_alter_table("scores", schema=None) as batch_op:

@@ -1,0 +1,44 @@
+# The first words a newcomer types: make run, make test. Nothing else is needed first.
+
+# Python 3.11 or 3.12, whichever is there. Tried by running it: a launcher of a version that is not installed fails.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install run lint fix test test-long clean
+
+help:  ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed  ## Make the environment in .venv with the locked dependencies.
+
+$(VENV)/.installed: requirements/dev.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; set PYTHON=/path/to/it." >&2; exit 2; }
+	@echo "Making the environment in $(VENV); a minute or two, once ..."
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make an environment; on Debian install python3-venv." >&2; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: install  ## Start everything on this machine; prints where to drop files.
+	@exec $(BIN)/fracture-queue up
+
+lint: install  ## Check style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: install  ## Mend what can be mended by itself.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: install  ## Run the whole suite, with short timers.
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: install  ## What takes longer too: default timers, soaks, full fuzzing, large tables.
+	TEST_TIMERS=default $(BIN)/python -m pytest
+
+clean:  ## Remove the environment and caches; var/ and models/ stay.
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

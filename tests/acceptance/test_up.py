@@ -1,0 +1,68 @@
+"""`fracture-queue up`: starts everything, starts again what dies, stops in order, leaves no orphan."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import Installation, is_alive
+from tests.conftest import wait_until
+
+ROLES = {"redis", "web", "inbox", "worker", "beat"}
+
+
+def test_it_says_where_the_page_and_the_inbox_are(installation: Installation) -> None:
+    said = installation.said()
+
+    assert installation.address in said
+    assert str(installation.settings.inbox) in said
+    assert "never diagnosis" in said
+    assert installation.roles_alive() == ROLES
+
+
+def test_each_role_is_started_again_when_it_dies(installation: Installation, test_radiographs: list[Path]) -> None:
+    for role in sorted(ROLES):
+        pid = installation.role(role)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda pid=pid: not is_alive(pid), within_seconds=10, what=f"{role} died")  # type: ignore[misc]
+        wait_until(lambda: installation.roles_alive() == ROLES, within_seconds=20, what=f"{role} runs again")
+
+    installation.drop(test_radiographs[0])
+
+    wait_until(lambda: installation.queue()["done"] == 1, within_seconds=60, what="work goes on")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_polite_stop_ends_everything(installation: Installation, number: int) -> None:
+    family = installation.family()
+    assert len(family) >= len(ROLES)
+
+    assert installation.stop(number) == 0
+
+    assert [pid for pid in family if is_alive(pid)] == []
+
+
+def test_sigkill_leaves_no_orphan_and_a_second_up_recovers(
+    installation: Installation, test_radiographs: list[Path]
+) -> None:
+    installation.drop(*test_radiographs[:30])
+    wait_until(lambda: installation.queue()["done"] > 0, within_seconds=60, what="work has begun")
+    family = installation.family()
+
+    installation.stop(signal.SIGKILL)
+
+    wait_until(lambda: not any(is_alive(pid) for pid in family), within_seconds=10, what="no orphan is left")
+    installation.start()
+    wait_until(lambda: installation.queue()["done"] == 30, within_seconds=60, what="the work is finished")
+    assert {result["status"] for result in installation.results()} == {"done"}
+
+
+def test_a_second_up_in_the_same_home_is_refused_and_hurts_nothing(installation: Installation) -> None:
+    refused = installation.run("up")
+
+    assert refused.returncode == 2
+    assert "already runs" in refused.stderr
+    assert installation.roles_alive() == ROLES
