@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lint fix test test-long clean
+.PHONY: help install run lint fix test test-long docs clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,3 +42,6 @@ test-long: install  ## What takes longer too: default timers, soaks, full fuzzin
 
 clean:  ## Remove the environment and caches; var/ and models/ stay.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+docs: install  ## Write the README's settings table anew.
+	$(BIN)/python -m tests.write_tables

@@ -16,5 +16,5 @@ def configure_logging(role: str, *, level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # One line per task start and end would bury everything else; the audit trail is in the database.
-    for noisy in ("celery.app.trace", "celery.worker.strategy", "celery.beat", "alembic"):
+    for noisy in ("celery.app.trace", "celery.worker.strategy", "celery.worker.request", "celery.beat", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
