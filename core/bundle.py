@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class ModelCard:
                 version=str(document["version"]),
                 title=str(document.get("title") or document["name"]),
                 task=str(document["task"]),
-                labels=tuple(str(label) for label in document["labels"]),
+                labels=_words(document["labels"]),
                 side=int(document["input"]["side"]),
                 channels=int(document["input"]["channels"]),
                 temperature=float(document["calibration"]["temperature"]),
@@ -75,7 +76,7 @@ class ModelCard:
             problems.append(f"its geometry is {geometry!r}, this program's is {GEOMETRY!r}")
         if not 16 <= self.side <= 4096 or self.channels not in (1, 3):
             problems.append(f"its input is {self.side} px with {self.channels} channels")
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             problems.append(f"its temperature is {self.temperature}")
         if problems:
             raise ModelMismatch(f"The card of {self.name} {self.version} cannot be used: {'; '.join(problems)}.")
@@ -163,7 +164,13 @@ def find_bundles(models: Path) -> list[Bundle]:
 
 def version_key(version: str) -> tuple[tuple[int, int | str], ...]:
     """Order versions by their numbers: 1.10 comes after 1.9."""
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in version.split("."))
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in version.split("."))
+
+
+def _words(labels: object) -> tuple[str, ...]:
+    if not isinstance(labels, (list, tuple)):  # a single word would be taken letter by letter
+        raise TypeError(f"labels are {labels!r}, not a list")
+    return tuple(str(label) for label in labels)
 
 
 def _optional(section: Mapping[str, Any] | None, key: str) -> float | None:

@@ -10,6 +10,7 @@ Sources: 16-bit pictures turn white under `convert("L")` (Pillow#3011, #5991); `
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,8 @@ _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F"
 #: Grey levels kept when more than 8 bits are reduced: the darkest and the brightest 0.05 % are clipped, so that one
 #: hot pixel or a burnt-in marker does not flatten the rest. Our choice.
 _CLIP_PERCENT = 0.05
+#: How the accepted formats begin: tells a damaged image from a file of another kind.
+_BEGINNINGS = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|II\*\0|MM\0\*|BM....\0\0\0\0|RIFF....WEBP", re.DOTALL)
 _WHITE_IS_ZERO = 0
 _PHOTOMETRIC_INTERPRETATION = 262
 
@@ -44,7 +47,7 @@ _PHOTOMETRIC_INTERPRETATION = 262
 class Frame:
     """One picture of a file, as its header describes it."""
 
-    width: int  # pixels, before any EXIF rotation
+    width: int  # pixels, before any EXIF rotation (of a TIFF after it: Pillow turns those by itself)
     height: int
     bit_depth: int  # bits per sample
 
@@ -71,7 +74,7 @@ def inspect(data: bytes, *, max_pixels: int) -> ImageFacts:
         ImageTooLarge: A frame has more than `max_pixels` pixels.
     """
     with _open(data) as image:
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+        pages = _count_pages(image)
         if pages > MAX_FRAMES:
             raise UnsupportedFormat(f"The file has {pages} pages; at most {MAX_FRAMES} are accepted.")
         frames = []
@@ -96,7 +99,8 @@ def decode(data: bytes, *, max_pixels: int, frame: int = 0) -> NDArray[np.uint8]
         _frame(image, max_pixels)
         try:
             image.load()
-            return _to_grey(ImageOps.exif_transpose(image))
+            white_is_zero = _is_white_zero(image)  # asked before the turn: a turned picture has lost its tags
+            return _to_grey(ImageOps.exif_transpose(image), white_is_zero=white_is_zero)
         except MemoryError:
             raise
         # Decoders raise almost anything on damaged bytes: OSError, SyntaxError, ValueError, struct.error, zlib.error.
@@ -110,11 +114,26 @@ def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name != "MPO"])
     except UnidentifiedImageError as error:
+        if _BEGINNINGS.match(data):
+            raise UnreadableImage(
+                "The file begins as an image does, but its header is damaged, cut off or of a kind that cannot be read."
+            ) from error
         raise UnsupportedFormat from error
     except MemoryError:
         raise
     except Exception as error:  # a damaged header, in whichever way the plugin notices it
         raise UnreadableImage(f"The file's header is damaged ({_reason(error)}).") from error
+
+
+def _count_pages(image: Image.Image) -> int:
+    if image.format != "TIFF":
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except MemoryError:
+        raise
+    except Exception as error:  # the list of pages is read page by page, so a damaged page shows here
+        raise UnreadableImage(f"The file's list of pages is damaged ({_reason(error)}).") from error
 
 
 def _seek(image: Image.Image, frame: int) -> None:
@@ -139,12 +158,15 @@ def _frame(image: Image.Image, max_pixels: int) -> Frame:
     return Frame(width=width, height=height, bit_depth=_BITS.get(image.mode, 8))
 
 
-def _to_grey(image: Image.Image) -> NDArray[np.uint8]:
+def _is_white_zero(image: Image.Image) -> bool:
+    tags = getattr(image, "tag_v2", None) or {}
+    return bool(tags.get(_PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO)
+
+
+def _to_grey(image: Image.Image, *, white_is_zero: bool) -> NDArray[np.uint8]:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         levels = _stretch(np.asarray(image))
-        tags = getattr(image, "tag_v2", {})
-        # Pillow inverts 8-bit "white is zero" TIFFs itself, but not those of 16 bits.
-        if tags.get(_PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
+        if white_is_zero:  # Pillow inverts those of 8 bits itself, but not these
             np.subtract(255, levels, out=levels)
         return levels
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:

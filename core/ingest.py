@@ -88,6 +88,5 @@ class Ingest:
 
 def displayable(name: str) -> str:
     """Make a given name safe to store and show: no control characters, no broken Unicode, bounded length."""
-    sound = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    shown = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in sound)
+    shown = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in name)
     return unicodedata.normalize("NFC", shown)[:_LONGEST_NAME] or "unnamed"

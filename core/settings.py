@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -60,7 +61,15 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("names the home folder of a user that does not exist") from None
+
+
+def _masked(url: str) -> str:
+    """Hide the password in an address, wherever it stands."""
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", re.sub(r"://([^:@/]*):.*@", r"://\1:***@", url))
 
 
 def _setting(default: Any, read: Callable[[str], Any], help: str, shown: str | None = None) -> Any:
@@ -117,6 +126,13 @@ class Settings:
         for name, value in derived.items():
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        """Show everything but secrets: settings end up in logs and tracebacks."""
+        shown = {setting.name: getattr(self, setting.name) for setting in fields(self)}
+        shown["secret_key"] = "***" if self.secret_key else ""
+        shown |= {name: _masked(shown[name]) for name in ("database_url", "broker_url", "store_url")}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read every `FRACTURE_` variable; an empty one counts as absent.
@@ -158,7 +174,15 @@ class Settings:
                 f"FRACTURE_HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}), or healthy claims run out."
             )
         if self.store_path is None:
-            problems.append(f"FRACTURE_STORE_URL={self.store_url!r} is no file:// address with an absolute path.")
+            problems.append(
+                f"FRACTURE_STORE_URL={_masked(self.store_url)!r} is no file:// address with an absolute path."
+            )
+        own = {"FRACTURE_HOME": self.home, "FRACTURE_STORE_URL": self.store_path, "FRACTURE_MODELS": self.models}
+        problems += [
+            f"{variable} lies in the inbox {self.inbox}; its files would be taken for radiographs."
+            for variable, folder in own.items()
+            if folder is not None and folder.is_relative_to(self.inbox)
+        ]
         if problems:
             raise ConfigurationError.of(problems)
 

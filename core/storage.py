@@ -10,6 +10,7 @@ from pathlib import Path
 from core.errors import ConfigurationError, StoreUnavailable
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{64}")
 
 
 class FolderStore:
@@ -78,7 +79,7 @@ class FolderStore:
         Raises:
             ValueError: The key is none that `put` gave.
         """
-        if not _SHA256.fullmatch(key.rpartition("/")[2]) or ".." in key:
+        if not _KEY.fullmatch(key):
             raise ValueError(f"no storage key: {key!r}")
         return self.folder / key
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core import images
 from core.answers import Answer, answers
 from core.engines.protocol import Classifier
-from core.errors import ModelError, RejectedImage, Unavailable
+from core.errors import ConfigurationError, ModelError, RejectedImage, Unavailable
 from core.preprocessing import to_model_input
 from core.records.claims import Claim, ClaimedJob, Outcome, claim_waiting, give_back, store_outcomes
 from worker.context import WorkerContext
@@ -40,6 +40,7 @@ def work_off(context: WorkerContext, pulse: Pulse) -> Worked:
     Raises:
         Unavailable: The database went away. What was claimed comes back when its lease runs out.
         ModelError: A bundle is unusable; its jobs wait for a worker that can run it.
+        ConfigurationError: The engine is not installed here; likewise.
     """
     settings, until, jobs = context.settings, time.monotonic() + context.settings.drain_seconds, 0
     while not context.stopping and time.monotonic() < until:
@@ -56,7 +57,7 @@ def work_off(context: WorkerContext, pulse: Pulse) -> Worked:
         with pulse.holding(claim):
             try:
                 outcomes = process_claim(context, claim)
-            except ModelError:
+            except (ModelError, ConfigurationError):
                 with context.database.transaction() as session:
                     give_back(session, claim.token)
                 raise
@@ -76,6 +77,7 @@ def process_claim(context: WorkerContext, claim: Claim) -> list[Outcome]:
 
     Raises:
         ModelError: The bundle is unusable.
+        ConfigurationError: The engine is not installed here.
     """
     classifier = context.classifier(claim.model_version_id)
     outcomes: list[Outcome] = []

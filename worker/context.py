@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from core.bundle import Bundle, find_bundles
 from core.database import Database
 from core.engines.protocol import Classifier, load_classifier
-from core.errors import ModelError
+from core.errors import ConfigurationError, ModelError
 from core.records.models import list_models
 from core.records.workers import Identity
 from core.settings import Settings
@@ -63,13 +63,14 @@ class WorkerContext:
 
         Raises:
             ModelError: The bundle is unusable; this process does not ask for its jobs again.
+            ConfigurationError: The engine is not installed here; likewise.
         """
         if model_version_id not in self._classifiers:
             bundle = self._bundles[model_version_id]
             started = time.monotonic()
             try:
                 self._classifiers[model_version_id] = load_classifier(bundle, self.settings.engine)
-            except ModelError:
+            except (ModelError, ConfigurationError):
                 self._unusable.add(model_version_id)
                 raise
             log.info(

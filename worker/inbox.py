@@ -13,7 +13,8 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from core.database import Database
@@ -41,6 +42,7 @@ class Inbox:
         self._settings, self._database, self._ingest = settings, database, ingest
         self.tracker = StabilityTracker(settings.settle_seconds)
         self._unrecorded: dict[str, Look | None] = {}  # claims without an arrival, and the look when they were taken
+        self._unsure = False  # the last recording failed, perhaps only after its commit
         self._not_before = 0.0  # no recording before this moment of the monotonic clock
         self._pause = _FIRST_PAUSE
         self._complained: set[Path] = set()  # paths whose failure has been told
@@ -51,13 +53,12 @@ class Inbox:
         Raises:
             DatabaseUnavailable: Then nothing is known yet; call again.
         """
-        claims = sorted(entry.name for entry in os.scandir(self._settings.processing) if entry.is_dir())
-        found: set[str] = set()
-        for start in range(0, len(claims), 500):
-            with self._database.reading() as session:
-                found |= known_claims(session, claims[start : start + 500])
+        with os.scandir(self._settings.processing) as entries:
+            claims = sorted(entry.name for entry in entries if entry.is_dir())
+        found = self._recorded(claims)
         for claim in claims:
             if claim not in found:
+                _remove_unfinished(self._settings.processing / claim)
                 self._unrecorded.setdefault(claim, None)
         return len(self._unrecorded)
 
@@ -113,12 +114,17 @@ class Inbox:
         """Store and record what was claimed; return how many files. A passing cause is tried again later."""
         recorded = 0
         while self._unrecorded and time.monotonic() >= self._not_before:
-            chunk = list(self._chunk())
-            if not chunk:
-                break
             try:
+                if self._unsure:
+                    for claim in self._recorded(list(self._unrecorded)):
+                        self._unrecorded.pop(claim)
+                    self._unsure = False
+                chunk = list(self._chunk())
+                if not chunk:
+                    break
                 self._ingest.take(Submission(source=Source.INBOX), chunk)
             except Unavailable as error:
+                self._unsure = True
                 log.warning(
                     "%s %d files wait in processing/; next try in %g s.", error, len(self._unrecorded), self._pause
                 )
@@ -159,6 +165,13 @@ class Inbox:
             return max(0.0, self._not_before - time.monotonic())
         return self.tracker.seconds_until_due(time.monotonic())
 
+    def _recorded(self, claims: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(claims), 500):
+            with self._database.reading() as session:
+                found |= known_claims(session, claims[start : start + 500])
+        return found
+
     def _claim(self, path: Path) -> tuple[str, Look]:
         claim = secrets.token_hex(8)
         target = self._settings.processing / claim / path.relative_to(self._settings.inbox)
@@ -176,19 +189,18 @@ class Inbox:
         for claim, look in list(self._unrecorded.items()):
             path = _file_below(self._settings.processing / claim)
             if path is None:
-                _remove_empty(self._settings.processing / claim, self._settings.processing)
+                _remove_empty_tree(self._settings.processing / claim)
                 self._unrecorded.pop(claim)
                 continue
-            before = _look(path)
-            if count and (size + before.size > CHUNK_BYTES or count >= CHUNK_FILES):
-                return
-            name = path.relative_to(self._settings.processing / claim).as_posix()
             try:
-                data = path.read_bytes() if before.size <= self._settings.max_file_bytes else None
-                problem = None
-            except OSError as error:
-                data, problem = None, UnreadableImage(f"The file cannot be read: {error.strerror}.")
-            after = _look(path)
+                before = _look(path)
+                if count and (size + before.size > CHUNK_BYTES or count >= CHUNK_FILES):
+                    return
+                data, problem = self._read(path, before.size)
+                after = _look(path)
+            except FileNotFoundError:
+                continue  # taken away meanwhile; the next round drops it
+            name = path.relative_to(self._settings.processing / claim).as_posix()
             if after != before or (look is not None and after != look):
                 # Its writer still has it open and went on after a long pause; a rename does not stop it.
                 self._unrecorded[claim] = after
@@ -197,21 +209,35 @@ class Inbox:
             size, count = size + after.size, count + 1
             yield Incoming(name=name, data=data, size=after.size, claim=claim, problem=problem)
 
+    def _read(self, path: Path, size: int) -> tuple[bytes | None, UnreadableImage | None]:
+        if size > self._settings.max_file_bytes:
+            return None, None
+        try:
+            return path.read_bytes(), None
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            return None, UnreadableImage(f"The file cannot be read: {error.strerror}.")
+
     def _move_on(self, settled: Settled) -> None:
         folder = self._settings.processing / settled.claim
         path = _file_below(folder)
         if path is not None:
             relative = path.relative_to(folder)
             if settled.reasons:
-                target = move_aside(path, self._settings.failed, relative)
-                write_reason(target, settled.reasons)
+                move_aside(
+                    path,
+                    self._settings.failed,
+                    relative,
+                    before_leaving=lambda target: write_reason(target, settled.reasons),
+                )
             elif self._settings.inbox_done == "delete":
                 path.unlink()
             else:
                 move_aside(path, self._settings.done, relative)
             _remove_empty(path.parent, self._settings.processing)
-        elif folder.exists():
-            _remove_empty(folder, self._settings.processing)
+        else:
+            _remove_empty_tree(folder)
 
     def _complain(self, path: Path, sentence: str) -> None:
         """Say it once for each path. Names of files stay out of the log: they may be patients' names."""
@@ -234,11 +260,27 @@ def _look(path: Path) -> Look:
 
 
 def _file_below(folder: Path) -> Path | None:
-    """Return the one file that a claim's folder holds."""
+    """Return the one file that a claim's folder holds; hidden ones are copies in the making, see `move`."""
     for parent, _, names in os.walk(folder):
         for name in names:
-            return Path(parent, name)
+            if not name.startswith("."):
+                return Path(parent, name)
     return None
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a crash left of a copy from another file system; its source is still in the inbox."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith("."):
+                Path(parent, name).unlink(missing_ok=True)
+
+
+def _remove_empty_tree(folder: Path) -> None:
+    """Remove a folder and those below it, as far as they are empty; one that is gone is no matter."""
+    for parent, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            Path(parent).rmdir()
 
 
 def _remove_empty(folder: Path, stop: Path) -> None:

@@ -7,18 +7,25 @@ import itertools
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 _LONGEST_NAME_BYTES = 255
+#: What follows the last dot of a longer one is part of the name, not a kind of file.
+_LONGEST_SUFFIX_BYTES = 16
 
 
-def move_aside(source: Path, folder: Path, relative: Path) -> Path:
+def move_aside(
+    source: Path, folder: Path, relative: Path, *, before_leaving: Callable[[Path], object] | None = None
+) -> Path:
     """Move a file to `folder/relative`, or beside it under `NAME (2).EXT` and so on when that name is taken.
 
     Args:
         source: The file.
         folder: `done/` or `failed/`.
         relative: The path that the file had below the inbox.
+        before_leaving: Called with the new path while the file is still at `source`, so that what it does is done
+            again when a crash or an `OSError` of its own comes before the end.
 
     Returns:
         Where it lies now.
@@ -33,18 +40,21 @@ def move_aside(source: Path, folder: Path, relative: Path) -> Path:
         try:
             os.link(source, target, follow_symlinks=False)  # unlike a rename, a link never overwrites
         except FileExistsError:
-            if target.samefile(source):  # a crash came between the link and the unlink
-                source.unlink()
-                return target
-            continue
+            if not target.samefile(source):
+                continue
+            # Ours: a crash came between the link and the unlink.
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
                 raise
             # Another file system, or one without hard links; this process alone writes here.
             if target.exists():
                 continue
+            if before_leaving:
+                before_leaving(target)
             move(source, target)
             return target
+        if before_leaving:
+            before_leaving(target)
         source.unlink()
         return target
     raise AssertionError("unreachable")
@@ -74,16 +84,25 @@ def move(source: Path, target: Path) -> None:
 
 
 def write_reason(target: Path, reasons: tuple[str, ...]) -> Path:
-    """Write `NAME.reason.txt` beside a file, in plain words.
+    """Write `NAME.reason.txt` beside a file, in plain words; another file of that name is left alone.
 
     Returns:
-        Its path; a name that would be too long is shortened.
+        Its path; a name that would be too long is shortened in its middle, so that ` (2).png` stays.
     """
-    suffix = ".reason.txt"
-    stem = shortened(target.name, _LONGEST_NAME_BYTES - len(suffix))
-    path = target.with_name(stem + suffix)
-    path.write_text("\n".join(reasons) + "\n", encoding="utf-8")
-    return path
+    text = "\n".join(reasons) + "\n"
+    end = target.name[-20:] + ".reason.txt"
+    wanted = target.with_name(shortened(target.name[:-20], _LONGEST_NAME_BYTES - len(os.fsencode(end))) + end)
+    for number in itertools.count(1):
+        path = wanted if number == 1 else wanted.with_name(_numbered(wanted.name, number))
+        try:
+            with path.open("x", encoding="utf-8") as stream:
+                stream.write(text)
+        except FileExistsError:
+            if path.is_file() and path.read_bytes() == text.encode():
+                return path  # written before a crash
+            continue
+        return path
+    raise AssertionError("unreachable")
 
 
 def shortened(name: str, most_bytes: int) -> str:
@@ -93,6 +112,8 @@ def shortened(name: str, most_bytes: int) -> str:
 
 
 def _numbered(name: str, number: int) -> str:
-    path = Path(name)
-    addition = f" ({number}){path.suffix}"
-    return shortened(path.stem, _LONGEST_NAME_BYTES - len(os.fsencode(addition))) + addition
+    stem, suffix = Path(name).stem, Path(name).suffix
+    if len(os.fsencode(suffix)) > _LONGEST_SUFFIX_BYTES:
+        stem, suffix = name, ""
+    addition = f" ({number}){suffix}"
+    return shortened(stem, _LONGEST_NAME_BYTES - len(os.fsencode(addition))) + addition

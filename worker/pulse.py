@@ -58,6 +58,8 @@ class Pulse:
                 self._beat()
             except Unavailable as error:
                 log.warning("%s Beating goes on.", error)
+            except Exception:  # without this thread healthy leases would run out, batch after batch
+                log.exception("A heartbeat failed; beating goes on.")
             if self._ended.wait(self._context.settings.heartbeat_seconds):
                 return
 

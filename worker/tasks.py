@@ -17,7 +17,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 
-from core.errors import BrokerUnavailable, ModelError, Unavailable
+from core.errors import BrokerUnavailable, ConfigurationError, ModelError, Unavailable
 from core.logs import configure_logging
 from core.queue import RECONCILE_TASK, WORK_TASK, app, ring
 from core.settings import Settings
@@ -41,7 +41,7 @@ def work(waiting: int = 0) -> int:  # noqa: ARG001 - the count is for people who
     context, pulse = _this_process()
     try:
         worked = work_off(context, pulse)
-    except ModelError:
+    except (ModelError, ConfigurationError):
         log.exception("A model cannot be used here; its jobs wait for a worker that can.")
         return 0
     except Unavailable as error:

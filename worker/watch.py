@@ -29,6 +29,7 @@ class FolderWatch:
         self._folder, self._polling, self._poll_seconds = folder, polling, poll_seconds
         self._observer: BaseObserver | None = None
         self._watched: tuple[int, int] | None = None  # device and inode of the folder that is watched
+        self._told = False  # that watching does not work
         self.changed: queue.SimpleQueue[Path] = queue.SimpleQueue()
 
     def keep_up(self) -> bool:
@@ -50,9 +51,11 @@ class FolderWatch:
             observer.schedule(_Hints(self.changed), str(self._folder), recursive=True)
             observer.start()
         except OSError as error:  # no inotify instances left, for one (watchdog#846)
-            log.warning("The inbox cannot be watched (%s); it is scanned on a timer.", error.strerror or error)
+            if not self._told:
+                log.warning("The inbox cannot be watched (%s); it is scanned on a timer.", error.strerror or error)
+            self._told = True
             return False
-        self._observer, self._watched = observer, identity
+        self._observer, self._watched, self._told = observer, identity, False
         return True
 
     def stop(self) -> None:

@@ -30,8 +30,13 @@ class KerasClassifier:
         expected = (None, self.card.side, self.card.side, self.card.channels)
         if tuple(model.input_shape) != expected:
             raise ModelMismatch(f"{path} takes {tuple(model.input_shape)}, the card says {expected}.")
-        # A traced function is about twice as fast as `predict` for small batches (docs/decisions.md).
-        self._call = tf.function(lambda batch: model(batch, training=False))
+        answered = (None, len(self.card.labels))
+        if tuple(model.output_shape) != answered:
+            raise ModelMismatch(f"{path} answers {tuple(model.output_shape)}, the card's labels need {answered}.")
+        # A traced function is about twice as fast as `predict` for small batches (docs/decisions.md). Its signature
+        # leaves the batch open: otherwise each new size, the last batch of a drop for one, is traced anew.
+        entry = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
+        self._call = tf.function(lambda batch: model(batch, training=False), input_signature=[entry])
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network; see `Classifier.probabilities`."""

@@ -1,15 +1,54 @@
-"""Everything that is known of one radiograph's answers: which model, how it went, how long it took."""
+"""Everything that is known of one radiograph: what each model said and how that went, and how it came in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.tables import JobRow, JobStatus, ModelVersionRow, PredictionRow, ScoreRow
+from core.records.results import get_radiograph
+from core.tables import (
+    ArrivalRadiographRow,
+    ArrivalRow,
+    JobRow,
+    JobStatus,
+    ModelVersionRow,
+    PredictionRow,
+    ScoreRow,
+    Source,
+    SubmissionRow,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RadiographFacts:
+    """One radiograph's row, as it was read; unlike the row itself it outlives its transaction."""
+
+    id: int
+    sha256: str
+    frame: int
+    media_type: str
+    width: int  # pixels, before any EXIF rotation
+    height: int
+    bit_depth: int
+    bytes: int
+    storage_key: str
+    name: str
+    source: Source
+    received_at: datetime
+
+
+def radiograph_facts(session: Session, radiograph_id: int) -> RadiographFacts:
+    """Return what is known of one radiograph itself.
+
+    Raises:
+        NotFound: There is no such radiograph.
+    """
+    row = get_radiograph(session, radiograph_id)
+    return RadiographFacts(**{field.name: getattr(row, field.name) for field in fields(RadiographFacts)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +84,38 @@ class ModelAnswer:
     finished_at: datetime | None
     error: dict[str, str] | None  # code and words
     prediction: Prediction | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameIn:
+    """One time that a radiograph came in."""
+
+    arrival_id: int
+    submission_id: int
+    source: Source
+    name: str  # as given
+    received_at: datetime
+
+
+def ways_in(session: Session, radiograph_id: int) -> list[CameIn]:
+    """Return each time that a radiograph came in, oldest first."""
+    query = (
+        select(ArrivalRow, SubmissionRow.source)
+        .join(ArrivalRadiographRow, ArrivalRadiographRow.arrival_id == ArrivalRow.id)
+        .join(SubmissionRow, SubmissionRow.id == ArrivalRow.submission_id)
+        .where(ArrivalRadiographRow.radiograph_id == radiograph_id)
+        .order_by(ArrivalRow.id)
+    )
+    return [
+        CameIn(
+            arrival_id=arrival.id,
+            submission_id=arrival.submission_id,
+            source=source,
+            name=arrival.name,
+            received_at=arrival.received_at,
+        )
+        for arrival, source in session.execute(query)
+    ]
 
 
 def answers_of(session: Session, radiograph_id: int) -> list[ModelAnswer]:

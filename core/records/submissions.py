@@ -87,7 +87,11 @@ def submission_state(
                 error=None
                 if arrival.error_code is None
                 else {"code": arrival.error_code, "words": arrival.error_words or ""},
-                results=tuple(results[number] for number in radiographs.get(arrival.id, ())),
+                results=tuple(
+                    sorted(
+                        (results[number] for number in radiographs.get(arrival.id, ())), key=lambda result: result.frame
+                    )
+                ),
             )
             for arrival in arrivals
         ),

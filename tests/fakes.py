@@ -1,0 +1,153 @@
+"""Stand-ins and short ways to a state, for tests of single parts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from core.answers import Answer
+from core.bundle import ModelCard
+from core.database import Database
+from core.images import Frame, ImageFacts
+from core.preprocessing import GEOMETRY
+from core.records.claims import Claim, claim_waiting
+from core.records.intake import Examined, Intake, Submission, record_intake
+from core.tables import EventRow, JobRow, Source
+
+LABELS = ("greenstick", "oblique", "spiral")
+
+
+def card_document(**changes: Any) -> dict[str, Any]:
+    """The least that a card needs; `changes` replace whole fields, and None removes one."""
+    document = {
+        "name": "fracture-types",
+        "version": "1.0.0",
+        "title": "Fracture types",
+        "task": "fracture-type",
+        "labels": list(LABELS),
+        "input": {"side": 32, "channels": 1, "geometry": GEOMETRY},
+        "calibration": {"temperature": 1.0},
+        "conformal": None,
+        "doubt": None,
+        "files": {},
+        **changes,
+    }
+    return {name: value for name, value in document.items() if name not in changes or value is not None}
+
+
+def make_card(**changes: Any) -> ModelCard:
+    return ModelCard.from_document(card_document(**changes))
+
+
+def write_bundle(models: Path, *, files: dict[str, bytes] | None = None, **changes: Any) -> Path:
+    """Write a bundle whose card tells the truth about its files; return its folder."""
+    contents = {"model.keras": b"weights", "model.tflite": b"compiled"} if files is None else files
+    document = card_document(
+        **{"files": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}, **changes}
+    )
+    folder = models / document["name"] / document["version"]
+    folder.mkdir(parents=True)
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    (folder / "card.json").write_text(json.dumps(document))
+    return folder
+
+
+class FakeClassifier:
+    """A network in three lines: the brighter the picture, the more `spiral`. Follows `core.engines.protocol`."""
+
+    engine = "fake 1"
+
+    def __init__(
+        self,
+        card: ModelCard | None = None,
+        *,
+        trouble: Callable[[NDArray[np.uint8]], NDArray[np.float32] | None] | None = None,
+    ) -> None:
+        """Keep what to do.
+
+        Args:
+            card: Its card.
+            trouble: Sees each batch first: may raise, or return an answer of its own; None: answer as usual.
+        """
+        self.card = card or make_card()
+        self.batches: list[int] = []  # the sizes of the batches that were asked about
+        self._trouble = trouble
+
+    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self.batches.append(len(batch))
+        if self._trouble is not None and (wrong := self._trouble(batch)) is not None:
+            return wrong
+        brightness = batch.reshape(len(batch), -1).mean(axis=1, keepdims=True) / 255
+        logits = brightness * np.linspace(0, 4, len(self.card.labels))
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        result: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+        return result
+
+
+def some_answer(label: str = "spiral", labels: Sequence[str] = LABELS) -> Answer:
+    rest = 0.3 / (len(labels) - 1)
+    scores = {each: 0.7 if each == label else rest for each in labels}
+    return Answer(label=label, confidence=0.7, scores=scores, prediction_set=(label,), flags=())
+
+
+def take_in(database: Database, *seeds: int, source: Source = Source.INBOX, priority: int | None = None) -> Intake:
+    """Record radiographs that have no file, one job each for every active model."""
+    facts = ImageFacts(media_type="image/png", frames=(Frame(width=8, height=8, bit_depth=8),))
+    files = []
+    for seed in seeds:
+        digest = hashlib.sha256(str(seed).encode()).hexdigest()
+        key = f"{digest[:2]}/{digest[2:4]}/{digest}"
+        files.append(Examined(name=f"{seed}.png", bytes=64, sha256=digest, facts=facts, storage_key=key))
+    with database.transaction() as session:
+        return record_intake(session, Submission(source=source, priority=priority), files)
+
+
+def claim(
+    database: Database, *models: int, limit: int = 8, lease: float = 60, worker: str = "w@test:1"
+) -> Claim | None:
+    with database.transaction() as session:
+        return claim_waiting(session, model_version_ids=models, limit=limit, lease_seconds=lease, worker=worker)
+
+
+def claimed(database: Database, *models: int, limit: int = 8, lease: float = 60, worker: str = "w@test:1") -> Claim:
+    taken = claim(database, *models, limit=limit, lease=lease, worker=worker)
+    assert taken is not None
+    return taken
+
+
+def jobs_of(database: Database) -> list[JobRow]:
+    with database.reading() as session:
+        rows = list(session.scalars(select(JobRow).order_by(JobRow.id)))
+        session.expunge_all()  # they stay readable after the transaction
+    return rows
+
+
+def event_kinds(database: Database, radiograph_id: int | None = None) -> list[str]:
+    with database.reading() as session:
+        query = select(EventRow.kind).order_by(EventRow.id)
+        return list(session.scalars(query.where(EventRow.radiograph_id == radiograph_id) if radiograph_id else query))
+
+
+def black_png(width: int, height: int, *, rows_at_once: int = 1000) -> bytes:
+    """A well-formed black 8-bit PNG of any size, made without its pixels ever being in memory."""
+    rows = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = rows.compress(b"\0" * (width + 1) * rows_at_once) + rows.flush(zlib.Z_FULL_FLUSH)
+    rest = zlib.compressobj(9, zlib.DEFLATED, -15)
+    last = rest.compress(b"\0" * (width + 1) * (height % rows_at_once)) + rest.flush()
+    checksum = ((width + 1) * height % 65521) << 16 | 1  # Adler-32 of zeros
+    data = b"\x78\xda" + block * (height // rows_at_once) + last + struct.pack(">I", checksum)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )

@@ -1,0 +1,576 @@
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from core.database import Database
+from core.errors import DatabaseUnavailable
+from core.home import prepare_home
+from core.ingest import Ingest
+from core.records.claims import Outcome, store_outcomes
+from core.settings import Settings
+from core.storage import FolderStore
+from core.tables import ArrivalRow, JobRow, JobStatus, ModelVersionRow
+from tests.conftest import add_model, draw_radiograph
+from tests.fakes import claim, jobs_of, some_answer
+from tests.unit.test_images import Image, saved
+from tests.unit.test_moving import raising
+from worker.inbox import Inbox
+
+SETTLE = 1.0
+
+
+class Clock:
+    """Stands in for the module `time` where only its monotonic clock is used."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Desk:
+    """An inbox with everything behind it, and a clock that the test moves."""
+
+    def __init__(self, settings: Settings, database: Database, clock: Clock) -> None:
+        prepare_home(settings)
+        self.settings, self.database, self.clock = settings, database, clock
+        self.rung: list[int] = []
+        assert settings.store_path is not None
+        self.ingest = Ingest(settings, database, FolderStore(settings.store_path), self.rung.append)
+        self.inbox = Inbox(settings, database, self.ingest)
+
+    def restart(self) -> int:
+        """The process died; another one starts. Return how many files it finds that were not recorded."""
+        self.inbox = Inbox(self.settings, self.database, self.ingest)
+        return self.inbox.recover()
+
+    def drop(self, name: str, data: bytes) -> Path:
+        path = self.settings.inbox / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    def look(self, seconds: float = 0.0) -> int:
+        """Let time pass, then scan and take what is ready; return how many files."""
+        self.clock.now += seconds
+        self.inbox.scan()
+        return self.inbox.claim_ready()
+
+    def take(self) -> int:
+        """Take and record everything that lies still; return how many files were recorded."""
+        for _ in range(3):
+            self.look(10 * SETTLE)
+        return self.inbox.record()
+
+    def classify(self, failure: tuple[str, str] | None = None) -> None:
+        """Be the worker: end everything that waits."""
+        with self.database.reading() as session:
+            models = list(session.scalars(select(ModelVersionRow.id)))
+        while taken := claim(self.database, *models):
+            answer = None if failure else some_answer()
+            with self.database.transaction() as session:
+                outcomes = [Outcome(job=job, answer=answer, failure=failure, engine="fake") for job in taken.jobs]
+                store_outcomes(session, taken, outcomes, "worker@test:1")
+
+    def arrivals(self) -> list[ArrivalRow]:
+        with self.database.reading() as session:
+            rows = list(session.scalars(select(ArrivalRow).order_by(ArrivalRow.id)))
+            session.expunge_all()
+        return rows
+
+    @staticmethod
+    def below(folder: Path) -> list[str]:
+        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+    def in_processing(self) -> list[Path]:
+        return [path for path in self.settings.processing.rglob("*") if path.name != ".lock"]
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """SQLite alone: the SQL behind the inbox is tested on both in other files."""
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("worker.inbox.time", clock)
+    return clock
+
+
+@pytest.fixture
+def desk(settings: Settings, database: Database, model_id: int, clock: Clock) -> Iterator[Desk]:
+    return Desk(settings.with_changes(settle_seconds=SETTLE), database, clock)
+
+
+def test_a_file_goes_from_the_inbox_through_processing_to_done(desk: Desk) -> None:
+    desk.drop("scan.png", draw_radiograph(1))
+    assert desk.take() == 1
+    assert desk.below(desk.settings.inbox) == []
+    assert [path.name for path in desk.in_processing() if path.is_file()] == ["scan.png"]
+    assert desk.inbox.settle() == 0  # its job has not ended
+    desk.classify()
+    assert desk.inbox.settle() == 1
+    assert desk.below(desk.settings.done) == ["scan.png"]
+    assert desk.in_processing() == []
+    assert desk.inbox.settle() == 0
+    assert desk.arrivals()[0].settled_at is not None
+    assert desk.rung == [1]
+
+
+def test_a_file_that_grows_in_steps_is_taken_once_and_whole(desk: Desk) -> None:
+    data = draw_radiograph(1)
+    path = desk.drop("scan.png", b"")
+    for end in range(0, len(data), len(data) // 5):
+        path.write_bytes(data[:end])
+        assert desk.look(0.9 * SETTLE) == 0
+    path.write_bytes(data)
+    assert desk.take() == 1
+    assert [job.status for job in jobs_of(desk.database)] == [JobStatus.WAITING]
+    assert desk.arrivals()[0].bytes == len(data)
+
+
+def test_a_file_that_is_there_at_the_start_waits_too(desk: Desk) -> None:
+    data = draw_radiograph(1)
+    path = desk.drop("scan.png", data[:50])
+    os.utime(path, (0, 0))
+    desk.restart()
+    assert desk.look() == 0
+    path.write_bytes(data)
+    assert desk.look(SETTLE) == 0
+    assert desk.look(SETTLE) == 1
+
+
+def test_a_writer_that_goes_on_after_a_long_pause_is_waited_for_in_processing(desk: Desk) -> None:
+    data = draw_radiograph(1)
+    with (desk.settings.inbox / "scan.png").open("wb") as stream:
+        stream.write(data[:100])
+        stream.flush()
+        desk.look()
+        assert desk.look(SETTLE) == 1
+        stream.write(data[100:])  # a rename does not stop a writer
+    assert desk.inbox.record() == 0
+    desk.clock.now += SETTLE
+    assert desk.inbox.record() == 1
+    assert desk.arrivals()[0].bytes == len(data)
+
+
+def test_unfinished_names_wait_for_their_real_name_and_junk_stays(desk: Desk) -> None:
+    for name in ("Thumbs.db", "._scan.png", ".hidden/scan.png"):
+        desk.drop(name, b"junk")
+    part = desk.drop("scan.png.part", draw_radiograph(1))
+    assert desk.take() == 0
+    part.rename(part.with_name("scan.png"))
+    assert desk.take() == 1
+    assert desk.below(desk.settings.inbox) == ["._scan.png", ".hidden/scan.png", "Thumbs.db"]
+
+
+def test_files_in_folders_keep_their_place(desk: Desk) -> None:
+    for number, name in enumerate(("study/left.png", "study/deep/right.png", "SCAN.PNG", "-rf.png")):
+        desk.drop(name, draw_radiograph(number))
+    assert desk.take() == 4
+    desk.classify()
+    desk.inbox.settle()
+    assert desk.below(desk.settings.done) == ["-rf.png", "SCAN.PNG", "study/deep/right.png", "study/left.png"]
+    assert {row.name for row in desk.arrivals()} == set(desk.below(desk.settings.done))
+
+
+def test_a_folder_that_is_moved_in_whole_needs_one_look(desk: Desk, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / "study").mkdir(exist_ok=True)
+        (tmp_path / "study" / f"{number}.png").write_bytes(draw_radiograph(number))
+    (tmp_path / "study").rename(desk.settings.inbox / "study")
+    desk.inbox.look_at(desk.settings.inbox / "study", desk.clock.now)  # the one event there is
+    desk.clock.now += SETTLE
+    assert desk.inbox.claim_ready() == 3
+
+
+def test_an_event_for_a_file_that_was_taken_changes_nothing(desk: Desk) -> None:
+    path = desk.drop("scan.png", draw_radiograph(1))
+    desk.take()
+    desk.inbox.look_at(path, desk.clock.now)
+    desk.inbox.look_at(Path("/elsewhere/scan.png"), desk.clock.now)
+    assert (len(desk.inbox.tracker), desk.take(), len(desk.arrivals())) == (0, 0, 1)
+
+
+def test_a_file_that_is_deleted_before_it_settles_is_forgotten(desk: Desk) -> None:
+    path = desk.drop("scan.png", draw_radiograph(1))
+    desk.look()
+    path.unlink()
+    assert desk.look(SETTLE) == 0
+    assert len(desk.inbox.tracker) == 0
+    assert desk.in_processing() == []
+
+
+def test_a_file_that_is_deleted_between_the_last_look_and_the_rename_is_forgotten(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.drop("scan.png", draw_radiograph(1))
+    desk.look()
+    monkeypatch.setattr("worker.inbox.move", raising(errno.ENOENT))
+    assert desk.look(SETTLE) == 0
+    assert desk.in_processing() == []
+
+
+def test_a_crash_after_the_rename_loses_nothing(desk: Desk) -> None:
+    desk.drop("study/scan.png", draw_radiograph(1))
+    desk.look()
+    assert desk.look(SETTLE) == 1
+    assert desk.restart() == 1
+    assert desk.inbox.record() == 1
+    assert [row.name for row in desk.arrivals()] == ["study/scan.png"]
+
+
+def test_a_crash_before_the_rename_leaves_only_an_empty_folder_which_goes(desk: Desk) -> None:
+    (desk.settings.processing / "0123456789abcdef" / "study").mkdir(parents=True)
+    desk.drop("scan.png", draw_radiograph(1))
+    assert desk.restart() == 1
+    assert desk.take() == 1
+    assert not (desk.settings.processing / "0123456789abcdef").exists()
+
+
+def test_a_crash_while_copying_from_another_file_system_leaves_no_half_radiograph(desk: Desk) -> None:
+    data = draw_radiograph(1)
+    desk.drop("scan.png", data)  # the source is removed last
+    claimed = desk.settings.processing / "0123456789abcdef"
+    claimed.mkdir()
+    (claimed / ".0011223344556677.tmp").write_bytes(data[:100])
+    desk.restart()
+    assert desk.take() == 1
+    assert [row.bytes for row in desk.arrivals()] == [len(data)]
+    assert not claimed.exists()
+
+
+def test_a_crash_after_recording_doubles_nothing(desk: Desk) -> None:
+    desk.drop("scan.png", draw_radiograph(1))
+    desk.take()
+    assert desk.restart() == 0
+    assert desk.take() == 0
+    desk.classify()
+    assert desk.restart() == 0
+    assert desk.inbox.settle() == 1
+    assert (len(desk.arrivals()), desk.below(desk.settings.done)) == (1, ["scan.png"])
+
+
+def test_a_crash_after_the_file_was_moved_on_is_only_noted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.drop("good.png", draw_radiograph(1))
+    desk.drop("bad.png", b"only words")
+    desk.take()
+    desk.classify()
+
+    def crash(*_: Any) -> None:
+        raise DatabaseUnavailable
+
+    with monkeypatch.context() as broken:
+        broken.setattr("worker.inbox.mark_settled", crash)
+        with pytest.raises(DatabaseUnavailable):
+            desk.inbox.settle()
+    assert desk.restart() == 0
+    assert desk.inbox.settle() == 2
+    assert desk.below(desk.settings.done) == ["good.png"]
+    assert desk.below(desk.settings.failed) == ["bad.png", "bad.png.reason.txt"]
+
+
+def test_a_crash_between_the_move_and_the_reason_still_gives_the_reason(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.drop("bad.png", b"only words")
+    desk.take()
+    with monkeypatch.context() as broken:
+        broken.setattr("worker.inbox.write_reason", raising(errno.ENOSPC))
+        assert desk.inbox.settle() == 0
+    assert desk.inbox.settle() == 1
+    assert desk.below(desk.settings.failed) == ["bad.png", "bad.png.reason.txt"]
+
+
+def test_the_same_bytes_under_two_names_are_one_radiograph_and_both_files_settle(desk: Desk) -> None:
+    data = draw_radiograph(1)
+    desk.drop("a.png", data)
+    desk.drop("b.png", data)
+    assert desk.take() == 2
+    assert len(jobs_of(desk.database)) == 1
+    desk.classify()
+    assert desk.inbox.settle() == 2
+    assert desk.below(desk.settings.done) == ["a.png", "b.png"]
+    # and again, when the answer is there already
+    desk.drop("a.png", data)
+    desk.take()
+    assert desk.inbox.settle() == 1
+    assert desk.below(desk.settings.done) == ["a (2).png", "a.png", "b.png"]
+    assert len(jobs_of(desk.database)) == 1
+
+
+def test_the_same_name_with_other_bytes_is_kept_beside_the_first(desk: Desk) -> None:
+    for seed in (1, 2):
+        desk.drop("scan.png", draw_radiograph(seed))
+        desk.take()
+    desk.classify()
+    desk.inbox.settle()
+    kept = [(desk.settings.done / name).read_bytes() for name in ("scan.png", "scan (2).png")]
+    assert kept == [draw_radiograph(1), draw_radiograph(2)]
+
+
+def test_a_rejected_file_goes_to_failed_with_its_reason_and_is_not_tried_again(desk: Desk) -> None:
+    desk.drop("notes.png", b"only words")
+    desk.drop("none.png", b"")
+    assert desk.take() == 2
+    assert desk.inbox.settle() == 2
+    assert desk.below(desk.settings.failed) == [
+        "none.png",
+        "none.png.reason.txt",
+        "notes.png",
+        "notes.png.reason.txt",
+    ]
+    reason = (desk.settings.failed / "notes.png.reason.txt").read_text()
+    assert reason == "The file is not a JPEG, PNG, BMP, TIFF or WebP image.\n"
+    assert desk.restart() == 0
+    assert desk.take() == 0
+
+
+def test_a_file_whose_job_failed_goes_to_failed_with_the_jobs_words(desk: Desk) -> None:
+    desk.drop("scan.png", draw_radiograph(1))
+    desk.take()
+    desk.classify(failure=("unreadable", "The picture data are cut off."))
+    desk.inbox.settle()
+    assert (desk.settings.failed / "scan.png.reason.txt").read_text() == "The picture data are cut off.\n"
+
+
+def test_a_file_whose_job_was_cancelled_says_so(desk: Desk) -> None:
+    desk.drop("scan.png", draw_radiograph(1))
+    desk.take()
+    with desk.database.transaction() as session:
+        session.execute(update(JobRow).values(status=JobStatus.CANCELLED))
+    desk.inbox.settle()
+    assert (desk.settings.failed / "scan.png.reason.txt").read_text() == "It was cancelled.\n"
+
+
+def test_a_file_stays_in_processing_until_every_model_and_every_page_has_answered(desk: Desk) -> None:
+    second = add_model(desk.database, "binary", task="fracture")
+    pages = [Image.new("L", (20, 20), 40 * number) for number in range(3)]
+    desk.drop("study.tif", saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]))
+    desk.take()
+    taken = claim(desk.database, second, limit=2)
+    assert taken is not None
+    with desk.database.transaction() as session:
+        outcomes = [Outcome(job=job, failure=("unreadable", "A page is damaged.")) for job in taken.jobs]
+        store_outcomes(session, taken, outcomes, "worker@test:1")
+    assert desk.inbox.settle() == 0
+    desk.classify()
+    assert desk.inbox.settle() == 1
+    assert (desk.settings.failed / "study.tif.reason.txt").read_text() == "A page is damaged.\n"
+
+
+def test_finished_files_are_deleted_when_that_is_set_and_failed_ones_are_kept(desk: Desk) -> None:
+    desk.settings = desk.settings.with_changes(inbox_done="delete")
+    desk.restart()
+    desk.drop("good.png", draw_radiograph(1))
+    desk.drop("bad.png", b"only words")
+    desk.take()
+    desk.classify()
+    assert desk.inbox.settle() == 2
+    assert (desk.below(desk.settings.done), desk.in_processing()) == ([], [])
+    assert "bad.png" in desk.below(desk.settings.failed)
+
+
+@pytest.mark.parametrize("cause", ["database", "store", "model"])
+def test_a_passing_failure_is_tried_again_with_growing_pauses_and_loses_nothing(
+    cause: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.drop("scan.png", draw_radiograph(1))
+    with monkeypatch.context() as broken:
+        if cause == "database":
+            broken.setattr(Database, "transaction", raise_unavailable)
+        elif cause == "store":
+            broken.setattr("core.storage.os.fsync", raising(errno.ENOSPC))
+        else:
+            set_models_active(desk.database, False)
+        assert desk.take() == 0
+        pauses = []
+        for _ in range(9):
+            pause = desk.inbox.seconds_until_due()
+            assert pause is not None
+            pauses.append(round(pause, 3))
+            assert desk.inbox.record() == 0  # too early: nothing is tried
+            desk.clock.now += pause
+            assert desk.inbox.record() == 0
+        assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+        assert len([path for path in desk.in_processing() if path.is_file()]) == 1
+    if cause == "model":
+        set_models_active(desk.database, True)
+    desk.clock.now += 30
+    assert desk.inbox.record() == 1
+    assert len(desk.arrivals()) == 1
+
+
+def raise_unavailable(*_: Any) -> Any:
+    raise DatabaseUnavailable
+
+
+def set_models_active(database: Database, active: bool) -> None:
+    with database.transaction() as session:
+        session.execute(update(ModelVersionRow).values(active=active))
+
+
+def test_a_commit_whose_answer_was_lost_is_found_out_and_not_repeated(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.drop("scan.png", draw_radiograph(1))
+    took = Ingest.take
+
+    def take_and_lose(*arguments: Any) -> Any:
+        took(*arguments)
+        raise DatabaseUnavailable("The database does not answer: connection lost.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ingest, "take", take_and_lose)
+        assert desk.take() == 0
+    desk.drop("other.png", draw_radiograph(2))
+    desk.clock.now += 30
+    desk.take()
+    assert sorted(row.name for row in desk.arrivals()) == ["other.png", "scan.png"]
+
+
+def test_a_file_above_the_limit_is_never_read_and_fails_with_its_size(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.settings = desk.settings.with_changes(max_file_bytes=2**20)
+    desk.ingest = Ingest(desk.settings, desk.database, desk.ingest._store, desk.rung.append)
+    desk.restart()
+    with desk.drop("huge.png", b"").open("r+b") as stream:
+        stream.truncate(5 * 2**20)
+    monkeypatch.setattr(Path, "read_bytes", raising(errno.EIO))
+    assert desk.take() == 1
+    desk.inbox.settle()
+    reason = (desk.settings.failed / "huge.png.reason.txt").read_text()
+    assert reason == "The file has 5.0 MiB; at most 1 MiB are accepted.\n"
+    assert desk.arrivals()[0].sha256 is None
+
+
+def test_a_file_that_cannot_be_read_fails_and_the_others_go_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.drop("locked.png", draw_radiograph(1))
+    desk.drop("scan.png", draw_radiograph(2))
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "locked.png":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert desk.take() == 2
+    desk.classify()
+    desk.inbox.settle()
+    assert desk.below(desk.settings.done) == ["scan.png"]
+    assert "Permission denied" in (desk.settings.failed / "locked.png.reason.txt").read_text(encoding="utf-8")
+
+
+def test_a_file_that_somebody_takes_out_of_processing_stops_nobody(desk: Desk) -> None:
+    desk.drop("a.png", draw_radiograph(1))
+    desk.drop("b.png", draw_radiograph(2))
+    desk.look()
+    assert desk.look(SETTLE) == 2
+    next(path for path in desk.in_processing() if path.name == "a.png").unlink()
+    assert desk.inbox.record() == 1
+    assert desk.inbox.seconds_until_due() is None
+
+
+@pytest.mark.parametrize("make", [Path.symlink_to, lambda path, _target: os.mkfifo(path)], ids=["link", "pipe"])
+def test_what_is_no_regular_file_is_left_alone_and_told_once(
+    make: Callable[[Path, Path], None], desk: Desk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "outside.png").write_bytes(draw_radiograph(1))
+    make(desk.settings.inbox / "odd.png", tmp_path / "outside.png")
+    for _ in range(3):
+        assert desk.take() == 0
+    assert [record.getMessage() for record in caplog.records].count(
+        "Something in the inbox is no regular file (a link or a device); it is left alone."
+    ) == 1
+    assert (desk.settings.inbox / "odd.png").is_symlink() or (desk.settings.inbox / "odd.png").is_fifo()
+
+
+def test_a_linked_folder_is_not_walked(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "scan.png").write_bytes(draw_radiograph(1))
+    (desk.settings.inbox / "study").symlink_to(tmp_path / "outside")
+    assert desk.take() == 0
+    assert (tmp_path / "outside" / "scan.png").exists()
+
+
+def test_a_file_that_may_not_be_renamed_is_told_once_and_does_not_keep_the_process_busy(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.drop("patient-name.png", draw_radiograph(1))
+    with monkeypatch.context() as broken:
+        broken.setattr("worker.inbox.move", raising(errno.EACCES))
+        for _ in range(4):
+            desk.look()
+            assert desk.look(SETTLE) == 0
+            assert desk.inbox.claim_ready() == 0
+    assert len(caplog.records) == 1
+    assert "Permission denied; it is tried again" in caplog.text
+    assert "patient-name" not in caplog.text
+    assert desk.in_processing() == []
+    assert desk.take() == 1
+
+
+def test_a_finished_file_that_cannot_leave_is_told_once_and_tried_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.drop("stuck.png", draw_radiograph(1))
+    desk.drop("free.png", b"only words")
+    desk.take()
+    desk.classify()
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            "worker.inbox.move_aside",
+            lambda path, *rest, **more: raising(errno.EROFS)() if path.name == "stuck.png" else path.unlink(),
+        )
+        assert [desk.inbox.settle(), desk.inbox.settle()] == [1, 0]
+    assert caplog.text.count("Read-only file system") == 1
+    assert desk.inbox.settle() == 1
+    assert desk.below(desk.settings.done) == ["stuck.png"]
+
+
+def test_many_files_are_recorded_in_chunks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(10):
+        desk.drop(f"{seed}.png", draw_radiograph(seed, width=16, height=16))
+    monkeypatch.setattr("worker.inbox.CHUNK_FILES", 4)
+    assert desk.take() == 10
+    assert desk.rung == [4, 4, 2]
+    with desk.database.reading() as session:
+        assert len(set(session.scalars(select(ArrivalRow.submission_id)))) == 3
+
+
+def test_a_chunk_has_a_bound_in_bytes_but_holds_at_least_one_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(3):
+        desk.drop(f"{seed}.png", draw_radiograph(seed))
+    monkeypatch.setattr("worker.inbox.CHUNK_BYTES", 100)
+    assert desk.take() == 3
+    assert desk.rung == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 251 + ".png", "Röntgen 手.png", "a\nb.png", os.fsdecode(b"caf\xe9.png"), " .png", "a.png.png"]
+)
+def test_unusual_names_come_through(name: str, desk: Desk) -> None:
+    desk.drop(name, draw_radiograph(1))
+    assert desk.take() == 1
+    desk.classify()
+    assert desk.inbox.settle() == 1
+    assert desk.below(desk.settings.done) == [name]
+
+
+def test_a_missing_inbox_is_noticed_and_not_taken_for_an_empty_one(desk: Desk) -> None:
+    desk.settings.inbox.rmdir()
+    with pytest.raises(FileNotFoundError):
+        desk.inbox.scan()
+    desk.settings.inbox.mkdir()
+    desk.drop("scan.png", draw_radiograph(1))
+    assert desk.take() == 1

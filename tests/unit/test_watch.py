@@ -1,0 +1,206 @@
+import errno
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.database import Database
+from core.errors import ConfigurationError
+from core.records.workers import living
+from core.settings import Settings
+from core.tables import ArrivalStatus
+from tests.conftest import draw_radiograph, wait_until
+from tests.fakes import jobs_of
+from tests.unit.test_inbox import Desk, raise_unavailable
+from tests.unit.test_moving import raising
+from worker import inbox_loop
+from worker.inbox_loop import run_inbox, watch_inbox
+from worker.watch import FolderWatch
+
+Watching = Callable[..., AbstractContextManager[Desk]]
+
+
+class RealClock:
+    now = 0.0
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """SQLite alone: the SQL behind the inbox is tested on both in other files."""
+    return f"sqlite:///{tmp_path / 'test.db'}"
+
+
+@pytest.fixture
+def watching(settings: Settings, database: Database, model_id: int) -> Watching:
+    """Run the inbox's loop in a thread of this process."""
+
+    @contextmanager
+    def watch(**changes: Any) -> Iterator[Desk]:
+        desk = Desk(settings.with_changes(settle_seconds=0.15, **changes), database, RealClock())  # type: ignore[arg-type]
+        stop = threading.Event()
+        thread = threading.Thread(target=watch_inbox, args=(desk.settings, database, desk.inbox, stop))
+        thread.start()
+        try:
+            yield desk
+        finally:
+            stop.set()
+            thread.join(timeout=30)
+            assert not thread.is_alive()
+
+    return watch
+
+
+def recorded(desk: Desk, count: int) -> None:
+    wait_until(lambda: len(desk.arrivals()) >= count, within_seconds=30, what=f"{count} files are recorded")
+    assert len(desk.arrivals()) == count
+
+
+def test_a_file_is_noticed_by_its_event_long_before_the_next_scan(watching: Watching) -> None:
+    with watching(rescan_seconds=3600) as desk:
+        wait_until(lambda: reported(desk), within_seconds=30, what="the loop runs")
+        desk.drop("scan.png", draw_radiograph(1))
+        recorded(desk, 1)
+        desk.classify()
+        wait_until(lambda: desk.below(desk.settings.done) == ["scan.png"], within_seconds=30, what="it is moved on")
+
+
+def reported(desk: Desk) -> bool:
+    with desk.database.reading() as session:
+        return len(living(session, role="inbox", within_seconds=60)) == 1
+
+
+def test_polling_needs_no_event_at_all(watching: Watching) -> None:
+    with watching(rescan_seconds=3600, inbox_polling=True) as desk:
+        wait_until(lambda: reported(desk), within_seconds=30, what="the loop runs")
+        desk.drop("study/scan.png", draw_radiograph(1))
+        recorded(desk, 1)
+
+
+def test_a_lost_event_is_made_good_by_the_next_scan(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.watch._Hints.on_any_event", lambda *_: None)
+    with watching(rescan_seconds=0.3) as desk:
+        wait_until(lambda: reported(desk), within_seconds=30, what="the loop runs")
+        desk.drop("scan.png", draw_radiograph(1))
+        recorded(desk, 1)
+
+
+def test_where_nothing_can_be_watched_the_scan_is_enough_and_it_is_told_once(
+    watching: Watching, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("worker.watch.Observer.schedule", raising(errno.EMFILE))
+    with watching(rescan_seconds=0.3) as desk:
+        desk.drop("scan.png", draw_radiograph(1))
+        recorded(desk, 1)
+    assert caplog.text.count("it is scanned on a timer") == 1
+
+
+def test_two_hundred_files_in_one_copy_are_recorded_once_each(watching: Watching, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    for seed in range(200):
+        (tmp_path / "study" / f"{seed}.png").write_bytes(draw_radiograph(seed, width=24, height=24))
+    with watching(rescan_seconds=0.3) as desk:
+        subprocess.run(["cp", "-r", tmp_path / "study", desk.settings.inbox], check=True)
+        recorded(desk, 200)
+        assert {row.status for row in desk.arrivals()} == {ArrivalStatus.ACCEPTED}
+        assert len(jobs_of(desk.database)) == sum(desk.rung) == 200
+        assert desk.below(desk.settings.inbox) == []
+
+
+def test_a_folder_that_is_moved_in_is_taken_whole(watching: Watching, tmp_path: Path) -> None:
+    (tmp_path / "study" / "deep").mkdir(parents=True)
+    for seed in range(3):
+        (tmp_path / "study" / "deep" / f"{seed}.png").write_bytes(draw_radiograph(seed))
+    with watching(rescan_seconds=3600) as desk:
+        wait_until(lambda: reported(desk), within_seconds=30, what="the loop runs")
+        (tmp_path / "study").rename(desk.settings.inbox / "study")
+        recorded(desk, 3)
+
+
+@pytest.mark.parametrize("polling", [False, True])
+def test_an_inbox_that_vanishes_and_returns_is_watched_again(
+    polling: bool, watching: Watching, caplog: pytest.LogCaptureFixture
+) -> None:
+    with watching(rescan_seconds=0.3, inbox_polling=polling) as desk:
+        desk.drop("before.png", draw_radiograph(1))
+        recorded(desk, 1)
+        desk.settings.inbox.rename(desk.settings.home / "unmounted")
+        wait_until(lambda: "cannot be read" in caplog.text, within_seconds=30, what="the absence is told")
+        desk.settings.inbox.mkdir()
+        desk.drop("after.png", draw_radiograph(2))
+        recorded(desk, 2)
+    assert caplog.text.count("cannot be read") == 1
+    assert "is back" in caplog.text
+
+
+def test_a_database_that_is_away_at_the_start_delays_and_loses_nothing(
+    watching: Watching, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    database_file = tmp_path / "test.db"
+    with monkeypatch.context() as broken:
+        for name in ("transaction", "reading"):
+            broken.setattr(Database, name, raise_unavailable)
+        with watching(rescan_seconds=0.3, heartbeat_seconds=0.1) as desk:
+            desk.drop("scan.png", draw_radiograph(1))
+            wait_until(
+                lambda: "files wait in processing/" in caplog.text, within_seconds=30, what="the file was claimed"
+            )
+            broken.undo()
+            recorded(desk, 1)
+    assert database_file.exists()
+
+
+def test_a_watch_is_started_again_when_its_thread_or_its_folder_is_another(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    watch = FolderWatch(folder, polling=False, poll_seconds=0.1)
+    try:
+        assert [watch.keep_up(), watch.keep_up()] == [True, False]
+        assert watch._observer is not None
+        watch._observer.stop()
+        watch._observer.join(timeout=10)
+        assert [watch.keep_up(), watch.keep_up()] == [True, False]
+        folder.rename(tmp_path / "old")
+        with pytest.raises(FileNotFoundError):
+            watch.keep_up()
+        folder.mkdir()
+        assert [watch.keep_up(), watch.keep_up()] == [True, False]
+        (folder / "scan.png").touch()
+        assert watch.changed.get(timeout=30) == folder / "scan.png"
+    finally:
+        watch.stop()
+
+
+def test_reading_a_file_and_touching_its_attributes_are_no_events(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "scan.png").write_bytes(b"x")
+    watch = FolderWatch(tmp_path, polling=False, poll_seconds=0.1)
+    watch.keep_up()
+    try:
+        (tmp_path / "scan.png").read_bytes()
+        (tmp_path / "scan.png").chmod(0o600)
+        (tmp_path / "last.png").touch()
+        assert watch.changed.get(timeout=30).name == "last.png"
+    finally:
+        watch.stop()
+
+
+def test_a_second_process_on_the_same_inbox_is_refused(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_loop.signal, "signal", lambda *_: None)
+    ours = settings.with_changes(database_url=database.url.render_as_string(hide_password=False))
+    ours.processing.mkdir(parents=True)
+    with (
+        inbox_loop._only_one(ours.processing / ".lock"),
+        pytest.raises(ConfigurationError, match="Another inbox process already watches this inbox"),
+    ):
+        run_inbox(ours)
+
+
+def test_the_lock_does_not_count_as_a_claimed_file(settings: Settings, database: Database, model_id: int) -> None:
+    desk = Desk(settings, database, RealClock())  # type: ignore[arg-type]
+    (settings.processing / ".lock").touch()
+    assert desk.restart() == 0
