@@ -1,0 +1,201 @@
+"""The pages in a real browser, with a stand-in for the worker."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
+from waitress.server import create_server
+
+from core.settings import Settings
+from tests.conftest import draw_radiograph, skip_at_home, wait_until
+from tests.unit.web_fixtures import Site
+
+pytestmark = pytest.mark.browser
+
+
+class ServedSite(Site):
+    """A site that a browser can open."""
+
+    address = ""
+
+
+@pytest.fixture
+def site(settings: Settings) -> Iterator[ServedSite]:
+    site = ServedSite(settings)
+    server = create_server(site.app, host="127.0.0.1", port=0)
+    site.address = f"http://127.0.0.1:{server.effective_port}"
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    yield site
+    server.close()
+    server.task_dispatcher.shutdown()
+    thread.join(timeout=5)
+    site.database.dispose()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        skip_at_home("browser tests need the Debian packages chromium and chromium-driver")
+    options = Options()
+    options.binary_location = str(chromium)
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(argument)
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    yield opened
+    opened.quit()
+
+
+def texts(browser: webdriver.Chrome, selector: str) -> list[str]:
+    script = "return [...document.querySelectorAll(arguments[0])].map((each) => each.innerText)"
+    return list(browser.execute_script(script, selector))
+
+
+def complaints(browser: webdriver.Chrome) -> list[str]:
+    """What the console said: broken scripts, and what the content security policy refused."""
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def choose(browser: webdriver.Chrome, folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    browser.find_element(By.ID, "files").send_keys("\n".join(str(folder / name) for name in files))
+    browser.find_element(By.CSS_SELECTOR, "#upload button").click()
+
+
+def test_an_upload_is_answered_per_file_and_followed_until_the_answers_show(
+    site: ServedSite, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    good = {f"hand {seed}.png": draw_radiograph(seed) for seed in range(25)}  # two requests, one submission
+    browser.get(site.address)
+
+    choose(browser, tmp_path, {**good, "empty.png": b"", "<b>notes.png": b"no picture"})
+
+    states = "#sent-files .state"
+    wait_until(lambda: texts(browser, states).count("Waiting in the queue") == 25, within_seconds=20, what="all wait")
+    assert texts(browser, states).count("Rejected") == 2
+    assert "<b>notes.png" in texts(browser, "#sent-files .name")
+    site.classify("spiral", 0.7)
+    wait_until(lambda: len(texts(browser, "#sent-files .answer a")) == 25, within_seconds=20, what="answers show")
+    assert set(texts(browser, "#sent-files .answer a")) == {"Spiral"}
+    wait_until(lambda: texts(browser, "#said") == ["27 of 27 files finished."], within_seconds=5, what="it is said")
+    browser.find_element(By.ID, "sent-link").click()
+    assert len(texts(browser, "#live .row")) == 27
+    assert complaints(browser) == []
+
+
+def test_a_duplicate_shows_its_stored_answer_at_once(
+    site: ServedSite, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    site.take_in(1)
+    site.classify("greenstick", 0.8)
+    browser.get(site.address)
+
+    choose(browser, tmp_path, {"again.png": draw_radiograph(1)})
+
+    wait_until(lambda: texts(browser, "#sent-files .answer a") == ["Greenstick"], within_seconds=5, what="it shows")
+    assert "The same bytes were here before" in texts(browser, "#sent-files .note")[0]
+
+
+def test_a_part_that_is_away_is_explained_after_patient_attempts(
+    site: ServedSite, browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    with site.database.transaction() as session:
+        session.connection().exec_driver_sql("UPDATE model_versions SET active = 0")
+    browser.get(site.address)
+
+    choose(browser, tmp_path, {"hand.png": draw_radiograph(1)})
+
+    wait_until(lambda: "No model is active" in "".join(texts(browser, ".reason")), within_seconds=20, what="words")
+    assert texts(browser, "#sent-files .state") == ["Not accepted"]
+
+
+def test_the_same_flow_works_without_javascript(site: ServedSite, browser: webdriver.Chrome, tmp_path: Path) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    browser.get(site.address)
+
+    choose(browser, tmp_path, {"hand.png": draw_radiograph(1), "empty.png": b""})
+
+    wait_until(lambda: "/submissions/" in browser.current_url, within_seconds=5, what="the page of the submission")
+    assert "Waiting in the queue" in browser.page_source
+    site.classify("avulsion", 0.6)
+    wait_until(lambda: "Avulsion" in browser.page_source, within_seconds=10, what="the page reloads itself")
+
+
+def test_a_failed_radiograph_is_retried_and_the_page_follows(site: ServedSite, browser: webdriver.Chrome) -> None:
+    site.take_in(1)
+    site.fail("bug", "It broke.")
+    browser.get(f"{site.address}/radiographs/1")
+    assert "It broke." in texts(browser, "#live")[0]
+
+    browser.find_element(By.CSS_SELECTOR, "#live form button").click()
+    wait_until(lambda: "Waiting in the queue" in texts(browser, "#live")[0], within_seconds=5, what="it waits again")
+    summary = browser.find_element(By.CSS_SELECTOR, "#live summary")
+    summary.click()
+    site.classify("spiral", 0.9)
+
+    wait_until(lambda: "Spiral" in texts(browser, "#live")[0], within_seconds=15, what="the answer shows")
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#live meter")) == 3
+    # What was open stays open, and the keyboard stays where it was.
+    assert browser.execute_script("return document.querySelector('#live details').open")
+    assert browser.execute_script("return document.activeElement.matches('#live summary')")
+    assert complaints(browser) == []
+
+
+def test_filters_make_a_link_that_can_be_kept(site: ServedSite, browser: webdriver.Chrome) -> None:
+    site.take_in(1, 2)
+    site.classify("spiral", 0.9)
+    site.take_in(3)
+    site.classify("avulsion", 0.55)
+    browser.get(f"{site.address}/results")
+    assert len(texts(browser, ".row")) == 3
+
+    Select(browser.find_element(By.ID, "label")).select_by_visible_text("Avulsion")
+    browser.find_element(By.CSS_SELECTOR, ".filters button").click()
+
+    wait_until(lambda: "label=avulsion" in browser.current_url, within_seconds=5, what="the address names the filter")
+    assert len(texts(browser, ".row")) == 1
+    picture = browser.find_element(By.CSS_SELECTOR, ".row img")
+    width = "return arguments[0].naturalWidth"
+    wait_until(lambda: browser.execute_script(width, picture) > 0, within_seconds=5, what="the thumbnail shows")
+    assert complaints(browser) == []
+
+
+def test_the_queue_page_keeps_itself_up_to_date(site: ServedSite, browser: webdriver.Chrome) -> None:
+    browser.get(f"{site.address}/queue")
+    assert texts(browser, ".tile.waiting .count") == ["0"]
+
+    site.take_in(1, 2)
+
+    wait_until(lambda: texts(browser, ".tile.waiting .count") == ["2"], within_seconds=15, what="the figure changes")
+
+
+def test_a_phone_scrolls_in_one_direction_only(site: ServedSite, browser: webdriver.Chrome) -> None:
+    site.take_in(1, name="a-very-long-name-without-any-place-to-break-" * 5 + "{}.png")
+    site.classify("spiral", 0.9)
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 320, "height": 700, "deviceScaleFactor": 1, "mobile": True}
+    )
+    for page in ("/", "/results", "/radiographs/1", "/submissions/1", "/queue"):
+        browser.get(site.address + page)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 320, page

@@ -1,0 +1,103 @@
+"""The web application on a temporary installation, in words that make tests read as sentences."""
+
+from __future__ import annotations
+
+import gc
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from core.answers import Answer
+from core.database import Database
+from core.errors import BrokerUnavailable
+from core.home import prepare_home
+from core.records.claims import Claim, Outcome, claim_waiting, store_outcomes
+from core.schema import migrate
+from core.settings import Settings
+from core.tables import ModelVersionRow
+from tests.conftest import add_model, draw_radiograph
+from web.app import create_app
+from web.parts import EXTENSION
+
+LABELS = ("avulsion", "greenstick", "spiral")
+
+
+@contextmanager
+def left_to_the_collector() -> Iterator[None]:
+    """Files and sockets that a library leaves to the garbage collector are no failure of the test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
+class Site:
+    """One installation: its application, a client, and a stand-in for the worker."""
+
+    def __init__(self, settings: Settings, *, model: bool = True) -> None:
+        prepare_home(settings)
+        self.settings = settings
+        self.database = Database(settings.database_url)
+        migrate(self.database)
+        self.rung: list[int] = []
+        self.broker_away = False
+        self.app: Flask = create_app(settings, announce=self._announce)
+        self.app.testing = True
+        # The client then shows an unexpected exception as the 500 that a reader would see.
+        self.app.config["PROPAGATE_EXCEPTIONS"] = False
+        self.client = self.app.test_client()
+        self.database.dispose()
+        self.database = self.app.extensions[EXTENSION].database
+        if model:
+            self.add_model("kind")
+
+    def add_model(self, name: str, *, task: str = "fracture-type", labels: tuple[str, ...] = LABELS) -> int:
+        number = add_model(self.database, name, task=task)
+        with self.database.transaction() as session:
+            session.get_one(ModelVersionRow, number).card = {"labels": list(labels), "title": f"The {name} model"}
+        return number
+
+    def upload(
+        self, *files: tuple[str, bytes], to: str = "/api/v1/radiographs", headers: Any = None, **fields: str
+    ) -> TestResponse:
+        data = {**fields, "files": [(io.BytesIO(content), name) for name, content in files]}
+        return self.client.post(to, data=data, content_type="multipart/form-data", headers=headers)
+
+    def take_in(self, *seeds: int, name: str = "hand {}.png") -> list[int]:
+        """Upload synthetic radiographs; return their ids."""
+        answer = self.upload(*((name.format(seed), draw_radiograph(seed)) for seed in seeds))
+        assert answer.status_code == 202, answer.text
+        return [number for file in answer.json["files"] for number in file["radiographs"]]
+
+    def claim(self, *models: int) -> Claim | None:
+        with self.database.transaction() as session:
+            return claim_waiting(
+                session, model_version_ids=models or (1, 2, 3), limit=100, lease_seconds=60, worker="worker@test:1"
+            )
+
+    def classify(self, label: str = "spiral", confidence: float = 0.7, labels: tuple[str, ...] = LABELS) -> None:
+        """Answer all that waits, as a worker would."""
+        rest = (1 - confidence) / (len(labels) - 1)
+        scores = {each: confidence if each == label else rest for each in labels}
+        answer = Answer(label, confidence, scores, (label,), ("doubtful",) if confidence < 0.5 else ())
+        while claim := self.claim():
+            self._store(claim, [Outcome(job=job, answer=answer, engine="litert") for job in claim.jobs])
+
+    def fail(self, code: str = "unreadable", words: str = "The picture data are cut off.") -> None:
+        """Fail all that waits."""
+        while claim := self.claim():
+            self._store(claim, [Outcome(job=job, failure=(code, words)) for job in claim.jobs])
+
+    def _store(self, claim: Claim, outcomes: list[Outcome]) -> None:
+        with self.database.transaction() as session:
+            store_outcomes(session, claim, outcomes, "worker@test:1")
+
+    def _announce(self, jobs: int) -> None:
+        if self.broker_away:
+            raise BrokerUnavailable
+        self.rung.append(jobs)

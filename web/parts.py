@@ -1,0 +1,32 @@
+"""What every request needs, made once per application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import current_app
+
+from core.database import Database
+from core.ingest import Ingest
+from core.settings import Settings
+from core.storage import FolderStore
+
+EXTENSION = "fracture-queue"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The application's own parts, safe to use from several threads."""
+
+    settings: Settings
+    database: Database
+    store: FolderStore
+    ingest: Ingest
+    announce: Callable[[int], None]  # rings for a number of jobs; may raise `BrokerUnavailable`
+
+
+def parts() -> Parts:
+    """Return the parts of the application that serves this request."""
+    found: Parts = current_app.extensions[EXTENSION]
+    return found

@@ -1,0 +1,68 @@
+"""One radiograph: the image, what each model said of it and how sure it was, and how it came in."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Blueprint, redirect, render_template, url_for
+from werkzeug.wrappers import Response
+
+from core.errors import BrokerUnavailable
+from core.records.details import answers_of, radiograph_facts, ways_in
+from core.records.jobs import RETRYABLE, retry_jobs
+from core.records.results import get_radiograph
+from core.tables import ENDED
+from web.parts import parts
+
+log = logging.getLogger(__name__)
+blueprint = Blueprint("radiograph", __name__)
+
+
+@blueprint.get("/radiographs/<id:radiograph_id>")
+def radiograph_page(radiograph_id: int) -> str:
+    """Show one radiograph.
+
+    Errors: 404 there is no such radiograph.
+    """
+    with parts().database.reading() as session:
+        facts = radiograph_facts(session, radiograph_id)
+        answers, arrivals = answers_of(session, radiograph_id), ways_in(session, radiograph_id)
+    return render_template(
+        "radiograph.html",
+        radiograph=facts,
+        current=[answer for answer in answers if answer.active] or answers,
+        earlier=[answer for answer in answers if not answer.active] if any(a.active for a in answers) else [],
+        unfinished=any(answer.status not in ENDED for answer in answers),
+        retryable=any(answer.status in RETRYABLE for answer in answers),
+        unreadable=any(answer.error and answer.error["code"] == "unreadable" for answer in answers),
+        arrivals=arrivals,
+    )
+
+
+@blueprint.post("/radiographs/<id:radiograph_id>/retry")
+def post_retry(radiograph_id: int) -> Response:
+    """Classify again what failed, was set aside or was cancelled; the page then shows what is under way.
+
+    Errors: 404 there is no such radiograph.
+    """
+    retry(radiograph_id, actor="page")
+    return redirect(url_for(".radiograph_page", radiograph_id=radiograph_id), 303)
+
+
+def retry(radiograph_id: int, *, actor: str) -> list[int]:
+    """Send a radiograph's ended jobs back to waiting and ring; return them.
+
+    A broker that is away changes nothing: the work waits in the database and is announced later.
+
+    Raises:
+        NotFound: There is no such radiograph.
+    """
+    with parts().database.transaction() as session:
+        get_radiograph(session, radiograph_id)
+        jobs = retry_jobs(session, actor=actor, radiograph_ids=[radiograph_id])
+    if jobs:
+        try:
+            parts().announce(len(jobs))
+        except BrokerUnavailable as error:
+            log.warning("%s %d jobs to retry wait in the database.", error, len(jobs))
+    return jobs

@@ -1,0 +1,80 @@
+"""The files of one request, on their way to `core.ingest`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import overload
+
+from flask import request
+from werkzeug.datastructures import FileStorage
+
+from core.ingest import Incoming, displayable
+from core.records.intake import Intake, Submission
+from core.tables import Source
+from web.parameters import read_whole
+from web.parts import parts
+from web.problems import BadParameter, NoFiles, TooMuchAtOnce
+
+FIELD = "files"
+_LONGEST_SUBMISSION_NAME = 200
+
+
+class ReceivedFiles(Sequence[Incoming]):
+    """Reads each file when it is asked for, so that only one of them is in memory at a time."""
+
+    def __init__(self, files: Sequence[FileStorage], max_file_bytes: int) -> None:
+        self._files, self._max_file_bytes = files, max_file_bytes
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @overload
+    def __getitem__(self, index: int) -> Incoming: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Incoming]: ...
+    def __getitem__(self, index: int | slice) -> Incoming | Sequence[Incoming]:
+        if isinstance(index, slice):
+            return ReceivedFiles(self._files[index], self._max_file_bytes)
+        file = self._files[index]
+        size = file.stream.seek(0, os.SEEK_END)
+        file.stream.seek(0)
+        data = file.stream.read() if size <= self._max_file_bytes else None
+        return Incoming(name=file.filename or "unnamed", data=data, size=size)
+
+
+def take_upload(source: Source) -> Intake:
+    """Take the files of this request's form; when this returns, they are safe.
+
+    The form may name the submission (`name`), or the number of an earlier one that these files join (`submission`).
+
+    Raises:
+        NoFiles: There is none.
+        TooMuchAtOnce: There are more than `max_upload_files`.
+        BadParameter: A field is unknown or wrong.
+        Unavailable: Nothing was recorded; the request can be sent again.
+        NotFound: There is no such earlier submission.
+    """
+    settings = parts().settings
+    files = _files()
+    if len(files) > settings.max_upload_files:
+        raise TooMuchAtOnce(
+            f"The upload has {len(files)} files; at most {settings.max_upload_files} are accepted at once."
+        )
+    submission = Submission(
+        source=source,
+        name=displayable(request.form.get("name") or " ").strip()[:_LONGEST_SUBMISSION_NAME],
+        continues=read_whole(request.form, "submission", 1),
+    )
+    return parts().ingest.take(submission, ReceivedFiles(files, settings.max_file_bytes))
+
+
+def _files() -> list[FileStorage]:
+    strange = sorted(set(request.files) - {FIELD})
+    if strange:
+        raise BadParameter(f"The field {displayable(strange[0])!r} carries a file; send files in the field {FIELD!r}.")
+    # A browser sends one nameless, empty part for a form in which no file was chosen.
+    files = [file for file in request.files.getlist(FIELD) if file.filename or file.stream.read(1)]
+    if not files:
+        raise NoFiles
+    return files

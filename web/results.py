@@ -1,0 +1,72 @@
+"""The list of results: filters, thumbnails, keyset pages. Every link carries the filters and can be kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, render_template, request, url_for
+from sqlalchemy.orm import Session
+
+from core.records.models import list_models, model_cards
+from core.records.results import list_results
+from core.tables import JobStatus, Source
+from web.parameters import DEFAULT_LIMIT, FILTER_NAMES, read_filters, read_whole
+from web.parts import parts
+from web.words import label_words, source_words, status_words
+
+blueprint = Blueprint("results", __name__)
+
+#: Offered as least confidence; any other number in an address works too.
+_CONFIDENCES = ("0.5", "0.7", "0.8", "0.9", "0.95", "0.99")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One drop-down list of the filter form."""
+
+    name: str  # of the parameter
+    title: str
+    blank: str  # what no choice means
+    options: list[tuple[str, str]]  # value and words
+
+
+@blueprint.get("/results")
+def results_page() -> str:
+    """List results, newest first.
+
+    Errors: 400 a parameter cannot be used, 404 there is no such model.
+    """
+    filters, before_id = read_filters(request.args), read_whole(request.args, "before_id", 1)
+    kept: dict[str, Any] = {name: request.args[name] for name in FILTER_NAMES if request.args.get(name, "").strip()}
+    with parts().database.reading() as session:
+        found = list_results(session, filters, limit=DEFAULT_LIMIT + 1, before_id=before_id)
+        choices = _choices(session, kept)
+    older = None
+    if len(found) > DEFAULT_LIMIT:
+        found = found[:DEFAULT_LIMIT]
+        older = url_for(".results_page", **kept, before_id=found[-1].id)
+    newest = url_for(".results_page", **kept) if before_id else None
+    return render_template("results.html", results=found, kept=kept, choices=choices, older=older, newest=newest)
+
+
+def _choices(session: Session, kept: dict[str, Any]) -> list[Choice]:
+    """Return the lists of the form; a value from the address that is not offered is added, so that it is not lost."""
+    models, cards = list_models(session), model_cards(session)
+    wanted = kept.get("model")
+    asked = [model for model in models if wanted in (None, model.name, model.full_name)]
+    labels = list(dict.fromkeys(str(label) for model in asked for label in cards[model.id].get("labels", ())))
+    choices = [
+        Choice("label", "Answer", "any", [(label, label_words(label)) for label in labels]),
+        Choice(
+            "min_confidence", "Confidence at least", "any", [(share, f"{float(share):.0%}") for share in _CONFIDENCES]
+        ),
+        Choice("status", "Status", "any", [(status.value, status_words(status)) for status in JobStatus]),
+        Choice("source", "Came from", "anywhere", [(source.value, source_words(source)) for source in Source]),
+        Choice("model", "Model", "fracture type", [(model.full_name, model.full_name) for model in models]),
+    ]
+    for choice in choices:
+        given = kept.get(choice.name)
+        if given is not None and given not in dict(choice.options):
+            choice.options.append((given, given))
+    return choices

@@ -1,0 +1,116 @@
+"""Numbers, times and states in words for people, as filters of the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from flask import Flask
+
+from core.records.submissions import SubmissionState
+from core.tables import JobStatus, Source
+
+PURPOSE = "Research and education only. Not a medical device; never for diagnosis."
+_STATUS = {
+    None: "Not asked",
+    JobStatus.WAITING: "Waiting in the queue",
+    JobStatus.RUNNING: "Being classified",
+    JobStatus.DONE: "Classified",
+    JobStatus.FAILED: "Failed",
+    JobStatus.QUARANTINED: "Set aside",
+    JobStatus.CANCELLED: "Cancelled",
+}
+_SOURCE = {Source.INBOX: "Inbox folder", Source.WEB: "This page", Source.API: "API", Source.COMMAND: "Command line"}
+_FLAGS = {"doubtful": "The model is unsure; a person should look."}
+
+
+def percent(share: float) -> str:
+    """Write a probability; never as a certainty that no model has."""
+    if share > 0.99:
+        return "> 99 %"
+    if share < 0.01:
+        return "< 1 %"
+    return f"{share * 100:.0f} %"
+
+
+def status_words(status: JobStatus | None) -> str:
+    """Name a job's status."""
+    return _STATUS[status]
+
+
+def source_words(source: Source) -> str:
+    """Name a door."""
+    return _SOURCE[source]
+
+
+def flag_words(flag: str) -> str:
+    """Explain a flag."""
+    return _FLAGS.get(flag, label_words(flag))
+
+
+def label_words(label: str) -> str:
+    """Write a class's label as people do: `fracture-dislocation` is "Fracture dislocation"."""
+    words = label.replace("-", " ").replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def moment(at: datetime) -> str:
+    """Write a time, in UTC like every stored one."""
+    utc = at.astimezone(UTC)
+    return f"{utc.day} {utc:%b %Y, %H:%M:%S} UTC"
+
+
+def duration(milliseconds: float) -> str:
+    """Write a length of time with the unit that fits."""
+    seconds = milliseconds / 1000
+    if seconds < 1:
+        return f"{milliseconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
+
+
+def byte_size(count: int) -> str:
+    """Write a size with the unit that fits."""
+    if count < 1024:
+        return f"{count} bytes"
+    return f"{count / 1024:.0f} KiB" if count < 2**20 else f"{count / 2**20:.1f}".removesuffix(".0") + " MiB"
+
+
+def fracture_score(scores: Mapping[str, float]) -> float:
+    """Return a binary model's probability of a fracture: that of the label which does not deny one."""
+    return sum(score for label, score in scores.items() if not label.startswith(("no-", "non-", "not-", "normal")))
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """Write a number with its noun."""
+    return f"{count} {one if count == 1 else many}"
+
+
+def progress_words(submission: SubmissionState) -> str:
+    """Say how far a submission has come."""
+    accepted, unfinished = len(submission.files) - submission.rejected, submission.unfinished
+    done = sum(
+        bool(file.results) and all(result.status == JobStatus.DONE for result in file.results)
+        for file in submission.files
+    )
+    words = f"{done} of {counted(accepted, 'file', 'files')} classified."
+    if unfinished:
+        words = f"{accepted - unfinished} of {counted(accepted, 'file', 'files')} finished so far."
+    if not accepted:
+        words = "No file was accepted."
+    elif submission.rejected:
+        words += f" {counted(submission.rejected, 'file was', 'files were')} rejected."
+    return words
+
+
+def add_filters(app: Flask) -> None:
+    """Give the templates these words."""
+    functions = (
+        *(percent, status_words, source_words, flag_words, label_words),
+        *(moment, duration, byte_size, fracture_score, counted, progress_words),
+    )
+    app.jinja_env.filters.update({function.__name__: function for function in functions})
+    app.jinja_env.globals["PURPOSE"] = PURPOSE
