@@ -6,6 +6,7 @@ so that two writers queue instead of failing half-way) and one for reads, which 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -62,7 +63,7 @@ class Database:
         Raises:
             DatabaseUnavailable: As `transaction`.
         """
-        with _translated(), Session(self._reads) as session, session.begin():
+        with _translated(), Session(self._reads, expire_on_commit=False) as session, session.begin():
             yield session
 
     def dispose(self) -> None:
@@ -140,6 +141,7 @@ def _translated() -> Iterator[None]:
         yield
     except NoSuchModuleError as error:
         raise ConfigurationError(f"FRACTURE_DATABASE_URL cannot be used: {error}.") from error
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
+    # What fails while a connection is being set up comes from the driver as it is: a file that is no database.
+    except (OperationalError, InterfaceError, PoolTimeout, sqlite3.Error) as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")
         raise DatabaseUnavailable(f"The database does not answer: {cause}.") from error

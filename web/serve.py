@@ -42,9 +42,10 @@ def serve(settings: Settings) -> None:
     finally:
         database.dispose()
     server = open_server(settings)
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     log.info("The page is at %s", address(settings))
-    # Returns after a `SystemExit` or `KeyboardInterrupt`, when the requests in hand have ended (at most 5 s).
+    # Returns after `_stop`, when the requests in hand have ended (at most 5 s).
     server.run()
     server.close()
 

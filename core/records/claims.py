@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, and_, insert, or_, select, update
+from sqlalchemy import CursorResult, and_, bindparam, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from core.answers import Answer
@@ -86,18 +86,17 @@ def claim_waiting(
         return None
     at = now(session)
     token = secrets.token_hex(16)
-    claimable = and_(
-        JobRow.status == JobStatus.WAITING,
-        JobRow.available_at <= at,
-        JobRow.model_version_id.in_(model_version_ids),
-    )
+    # Written out, not bound: only then do planners see that the partial index of waiting jobs serves.
+    waiting = bindparam("waiting", JobStatus.WAITING, JobRow.status.type, literal_execute=True)
     # Both parts lock what they choose and skip what others hold (PostgreSQL; SQLite has one writer anyway), and are
     # materialised, because a planner that runs them again inside the update would lock more rows than the limit.
     head = (
         select(JobRow.id, JobRow.model_version_id, JobRow.priority, JobRow.deaths)
-        .where(claimable)
+        .where(JobRow.status == waiting, JobRow.available_at <= at, JobRow.model_version_id.in_(model_version_ids))
         .order_by(JobRow.priority.desc(), JobRow.id)
         .limit(1)
+        # SQLite would rather sort all that waits: 20 ms a claim with 50,000 jobs, against under 1 ms.
+        .with_hint(JobRow, "INDEXED BY ix_jobs_waiting", "sqlite")
         .with_for_update(skip_locked=True)
         .cte("head")
         .prefix_with("MATERIALIZED")
@@ -105,11 +104,16 @@ def claim_waiting(
     mate = aliased(JobRow)
     chosen = (
         select(mate.id)
-        .join(head, and_(mate.model_version_id == head.c.model_version_id, mate.priority == head.c.priority))
+        # Subqueries rather than a join: as constants they let the index give the oldest first and stop at the limit.
         .where(
-            mate.status == JobStatus.WAITING,
+            mate.status == waiting,
             mate.available_at <= at,
-            or_(mate.id == head.c.id, and_(head.c.deaths == 0, mate.deaths == 0)),
+            mate.model_version_id == select(head.c.model_version_id).scalar_subquery(),
+            mate.priority == select(head.c.priority).scalar_subquery(),
+            or_(
+                mate.id == select(head.c.id).scalar_subquery(),
+                and_(select(head.c.deaths).scalar_subquery() == 0, mate.deaths == 0),
+            ),
         )
         .order_by(mate.id)
         .limit(limit)

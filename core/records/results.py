@@ -171,11 +171,16 @@ def arrivals_of(session: Session, radiograph_id: int) -> list[ArrivalRow]:
 
 
 def _model_ids(session: Session, model: str | None) -> list[int]:
-    """Return the versions whose newest job counts: those of the model asked for, else of the ten-class task."""
+    """Return the versions whose newest job counts: those of the model asked for, else of the ten-class task.
+
+    Where only a model of the other task is active, that task's.
+    """
     row = ModelVersionRow
-    versions = session.execute(select(row.id, row.name, row.version, row.task)).all()
+    versions = session.execute(select(row.id, row.name, row.version, row.task, row.active)).all()
     if model is None:
-        return [v.id for v in versions if v.task == _MAIN_TASK] or [v.id for v in versions]
+        active = {v.task for v in versions if v.active}
+        task = _MAIN_TASK if _MAIN_TASK in active or not active else min(active)
+        return [v.id for v in versions if v.task == task]
     name, _, version = model.partition("/")
     chosen = [v.id for v in versions if v.name == name and version in ("", v.version)]
     if not chosen:

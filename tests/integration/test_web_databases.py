@@ -41,7 +41,7 @@ def test_the_way_from_upload_to_answer_on_each_database(site: Site, monkeypatch:
     for page in ("/", "/results", "/queue", f"/radiographs/{number}", document["page"]):
         assert site.client.get(page).status_code == 200, page
     assert site.client.get(f"/api/v1/radiographs/{number}/image.png?size=32").mimetype == "image/png"
-    monkeypatch.setattr("web.health.announced", lambda: 0)
+    monkeypatch.setattr("core.readiness.announced", lambda: 0)
     assert site.client.get("/readyz").json["reasons"] == []
 
 

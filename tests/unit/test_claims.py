@@ -431,7 +431,7 @@ def test_a_quarantined_job_can_be_sent_back_with_a_clean_record(database: Databa
         assert retry_jobs(session, actor="command:test", code="another") == []
         assert retry_jobs(session, actor="command:test", radiograph_ids=[2]) == []
         assert retry_jobs(session, actor="command:test", radiograph_ids=[1], code="quarantined") == [1]
-    first, second = jobs_of(database)
+    first = jobs_of(database)[0]
     assert (first.status, first.attempts, first.deaths, first.deaths_alone) == (JobStatus.WAITING, 0, 0, 0)
     assert (first.error_code, first.error_words, first.finished_at) == (None, None, None)
     taken = claimed(database, model_id)

@@ -118,6 +118,7 @@ def test_a_radiograph_shows_bars_model_and_timings(filled: Site) -> None:
     assert [bar["value"] for bar in Page(text).all("meter")] == ["0.7000", "0.1500", "0.1500"]
     for fact in ("The kind model", "kind/1.0.0", "litert", "Decoded in", "Inferred in", "1 attempt", "hand 1.png"):
         assert fact in text
+    assert "Says kind/1.0.0, with the engine litert." in text
     assert "Try again" not in text
     assert "data-live" not in text
 

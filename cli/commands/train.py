@@ -1,0 +1,72 @@
+"""`fracture-queue train`: train a recipe's network on labelled radiographs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("recipe")
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="Folder with MANIFEST.csv, or train/ and valid/."
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="At most so many epochs in all.  [default: the recipe's]")
+@click.option("--batch-size", type=click.IntRange(1, 4096), help="Radiographs per step.  [default: the recipe's]")
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    help="imagenet (downloads), none, or a file.",
+)
+@click.option("--image-size", type=click.IntRange(32, 1024), help="Input side in pixels.  [default: the recipe's]")
+@click.option("--seed", type=click.IntRange(0, 99_999), default=0, show_default=True, help="Of all random choices.")
+@click.option("--run", type=click.Path(path_type=Path), help="Run folder.  [default: runs/, named after all settings]")
+def train(
+    recipe: str,
+    data: Path,
+    epochs: int | None,
+    batch_size: int | None,
+    weights: str,
+    image_size: int | None,
+    seed: int,
+    run: Path | None,
+) -> None:
+    """Train RECIPE. Repeat the command to go on after an interruption.
+
+    Example: fracture-queue train mobilenetv2 --data bone-break --weights mobilenet_v2_notop.h5
+    """
+    from core.settings import Settings
+    from training.data import read_dataset
+    from training.labels import labels_of_task
+    from training.networks import check_weights
+    from training.progress import terminal_progress
+    from training.quiet import load_tensorflow
+    from training.recipe import with_choices
+    from training.recipes.registry import find_recipe
+    from training.run_folder import RunFolder, default_folder
+    from training.train import Options, describe, finish
+    from training.train import train as train_network
+
+    chosen = with_choices(find_recipe(recipe), epochs=epochs, batch_size=batch_size, side=image_size)
+    check_weights(weights)
+    options = Options(chosen, weights, seed, Settings.from_env(os.environ).max_pixels)
+    dataset = read_dataset(data, labels_of_task(chosen.task))
+    for split in ("train", "valid"):
+        dataset.split(split)
+    description = describe(options, dataset)
+    folder = RunFolder.start_or_resume(run or default_folder(description), description)
+    done = f"; goes on after epoch {len(folder.rows)}" if folder.rows else ""
+    counts = ", ".join(f"{count} {name}" for name, count in dataset.counts().items())
+    click.echo(f"Run {folder.folder}: {counts} images{done}.", err=True)
+    load_tensorflow()
+    with terminal_progress() as progress:
+        train_network(options, dataset, folder, progress)
+    best = finish(folder, chosen)
+    click.echo(
+        f"{folder.folder}: {len(folder.rows)} epochs; epoch {best['epoch']} is kept: validation loss "
+        f"{best['valid_loss']:.3f}, accuracy {best['valid_accuracy']:.3f}, macro F1 {best['valid_macro_f1']:.3f}."
+    )
+    click.echo(f"Next: fracture-queue publish {folder.folder}")

@@ -1,0 +1,91 @@
+"""Random changes of training pictures, between `to_model_input` and the network; never part of the exported network.
+
+Built from Keras' own preprocessing layers. Bounds are our choice, looked at on bone-break: what a radiographer could
+have done with the same bone (turned, mirrored, nearer, darker), not what would change the fracture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far pictures are changed; 0 switches a change off."""
+
+    flip: bool = True  # mirrored left to right: left and right limbs look alike
+    rotation: float = 0.08  # of a full turn, to either side: 29 degrees
+    zoom: float = 0.2  # of the side, in and out
+    shift: float = 0.1  # of the side, in each direction
+    shear: float = 0.1
+    contrast: float = 0.3
+    brightness: float = 0.15  # of the range 0 to 255
+
+
+def augmenter(settings: Augmentation, seed: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """Make the function that changes a batch.
+
+    Args:
+        settings: The bounds.
+        seed: The same seed changes the same sequence of batches in the same way.
+
+    Returns:
+        A function from (N, side, side, 1) uint8 to a changed copy. Uncovered corners are black, like the padding.
+    """
+    layers = _layers(settings, seed)
+
+    def change(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        changed: Any = images.astype(np.float32)
+        for layer in layers:
+            changed = layer(changed, training=True)
+        # Back to whole grey levels: the network never sees in training what it cannot see in serving.
+        result: NDArray[np.uint8] = np.clip(np.rint(np.asarray(changed)), 0, 255).astype(np.uint8)
+        return result
+
+    return change
+
+
+def mix(
+    images: NDArray[np.uint8], truth: NDArray[np.float32], strength: float, generator: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Blend each picture of a batch with another one of it, and their classes in the same share.
+
+    Args:
+        images: (N, side, side, 1) uint8.
+        truth: (N, classes) float32, rows sum to 1.
+        strength: Both parameters of the Beta distribution that the shares come from; 0 changes nothing.
+        generator: Draws partners and shares.
+
+    Source: Zhang et al. 2018, mixup: Beyond Empirical Risk Minimization.
+    """
+    if not strength:
+        return images, truth
+    partners = generator.permutation(len(images))
+    share = generator.beta(strength, strength, size=len(images)).astype(np.float32)
+    wide = share[:, np.newaxis, np.newaxis, np.newaxis]
+    blended = np.rint(wide * images + (1 - wide) * images[partners]).astype(np.uint8)
+    narrow = share[:, np.newaxis]
+    return blended, narrow * truth + (1 - narrow) * truth[partners]
+
+
+def _layers(settings: Augmentation, seed: int) -> list[Any]:
+    from keras import layers
+
+    seeds = iter(int(word) for word in np.random.SeedSequence(seed).generate_state(8) // 2)
+    black = {"fill_mode": "constant", "fill_value": 0.0}
+    shift, shear, levels = settings.shift, settings.shear, (0, 255)
+    wanted: list[tuple[bool | float, Callable[[], Any]]] = [
+        (settings.flip, lambda: layers.RandomFlip("horizontal", seed=next(seeds))),
+        (settings.rotation, lambda: layers.RandomRotation(settings.rotation, seed=next(seeds), **black)),
+        (settings.zoom, lambda: layers.RandomZoom(settings.zoom, seed=next(seeds), **black)),
+        (shift, lambda: layers.RandomTranslation(shift, shift, seed=next(seeds), **black)),
+        (shear, lambda: layers.RandomShear(shear, shear, seed=next(seeds), **black)),
+        (settings.contrast, lambda: layers.RandomContrast(settings.contrast, value_range=levels, seed=next(seeds))),
+        (settings.brightness, lambda: layers.RandomBrightness(settings.brightness, levels, seed=next(seeds))),
+    ]
+    return [make() for wished, make in wanted if wished]

@@ -1,0 +1,60 @@
+"""Decode a split once, through the same two functions as serving, and keep it in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import ConfigurationError, RejectedImage
+from core.images import decode
+from core.preprocessing import to_model_input
+from training.sample import Sample
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One split, decoded."""
+
+    images: NDArray[np.uint8]  # (N, side, side, channels); 0 is black, bone is bright
+    targets: NDArray[np.int64]  # (N,) index into the labels
+    clusters: tuple[str, ...]  # (N,) the source of each image
+
+
+def load_pictures(
+    samples: Sequence[Sample],
+    labels: tuple[str, ...],
+    *,
+    side: int,
+    channels: int,
+    max_pixels: int,
+    advance: Callable[[], None] = lambda: None,
+) -> Pictures:
+    """Decode samples and fit them to a network's input.
+
+    Args:
+        samples: In the order of the result.
+        labels: The network's labels in output order.
+        side: Input side in pixels.
+        channels: 1 or 3.
+        max_pixels: Largest picture that is decoded, as in serving.
+        advance: Called after each image, for a progress bar.
+
+    Raises:
+        ConfigurationError: An image cannot be decoded; a data set should not shrink in silence.
+    """
+    images = np.empty((len(samples), side, side, channels), dtype=np.uint8)
+    for index, sample in enumerate(samples):
+        try:
+            pixels = decode(sample.path.read_bytes(), max_pixels=max_pixels)
+        except (RejectedImage, OSError) as error:
+            raise ConfigurationError(f"{sample.path} cannot be used: {error} Take it out of the data set.") from error
+        images[index] = to_model_input(pixels, side=side, channels=channels)
+        advance()
+    return Pictures(
+        images=images,
+        targets=np.array([labels.index(sample.label) for sample in samples], dtype=np.int64),
+        clusters=tuple(sample.cluster for sample in samples),
+    )

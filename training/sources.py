@@ -1,0 +1,48 @@
+"""Where known data sets come from and under which licence, found by their content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: By the `data_hash` of all samples, excluded ones left out.
+_KNOWN: dict[str, dict[str, str]] = {
+    "d290beff89da2f7e18f36cbe482686878a32b3eeaf1a1bc8e24eb42bed8bec7e": {
+        "name": "Bone Break Classification Dataset",
+        "url": "https://universe.roboflow.com/curso-rphcb/bone-break-classification",
+        "licence": "CC BY 4.0",
+        "licence_url": "https://creativecommons.org/licenses/by/4.0/",
+        "attribution": "Bone Break Classification Dataset, Roboflow Universe user curso-rphcb, CC BY 4.0.",
+        "changes": "A part of the images and all images with contradicting labels are left out; the splits are ours.",
+    },
+}
+_UNKNOWN = {
+    "name": "a data set unknown to this program",
+    "licence": "not stated",
+    "attribution": "Not stated; add source and licence before you share this model.",
+}
+
+
+def data_source(sha256: str) -> dict[str, Any]:
+    """Return name, licence and attribution of the data set with this `data_hash`."""
+    return dict(_KNOWN.get(sha256, _UNKNOWN))
+
+
+#: Backbone weights by the sha256 of their file.
+_KNOWN_WEIGHTS: dict[str, dict[str, str]] = {
+    "c0a052cf6bb1012197f29fd9d1888a6285c4b4e50ccd0f4590db496ff029e764": {
+        "name": "MobileNetV2 1.0, 224 px, ImageNet-1k, rebuilt from Google's TensorFlow Lite model",
+        "licence": "Apache-2.0",
+    },
+}
+
+
+def weights_source(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return name, file digest and licence of the weights that a run began with.
+
+    Args:
+        parameters: As `run.json` holds them.
+    """
+    digest = parameters["weights_sha256"]
+    known = _KNOWN_WEIGHTS.get(digest or "", {"name": parameters["weights"], "licence": "not stated"})
+    return {**known, "sha256": digest} if digest else {"name": parameters["weights"]}

@@ -1,0 +1,146 @@
+"""Train a recipe's network, epoch by epoch, in a run folder that can be interrupted at any moment."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from core.bundle import sha256_of
+from core.preprocessing import GEOMETRY
+from training.curves import draw_curves
+from training.data import Dataset
+from training.epoch import run_epoch
+from training.labels import labels_of_task
+from training.networks import set_trained_layers
+from training.pictures import Pictures, load_pictures
+from training.progress import Progress
+from training.recipe import Phase, Recipe
+from training.run_folder import RunFolder
+from training.schedule import best_epoch, next_epoch
+
+#: Weakest learning rate of a phase, as a share of its first.
+_LAST_SHARE = 0.01
+_PACKAGES = ("keras", "tensorflow", "numpy", "pillow", "ai-edge-litert")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose; the recipe already carries the user's epochs, batch size and image size."""
+
+    recipe: Recipe
+    weights: str  # imagenet, none or a file
+    seed: int
+    max_pixels: int  # largest picture that is decoded
+
+
+def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
+    """Return the document `run.json`: all that is needed to make the run again."""
+    recipe = options.recipe
+    weights = Path(options.weights)
+    return {
+        "recipe": recipe.name,
+        "task": recipe.task,
+        "labels": list(labels_of_task(recipe.task)),
+        "parameters": {
+            "image_size": recipe.side,
+            "batch_size": recipe.batch_size,
+            "weights": weights.name,
+            "weights_sha256": sha256_of(weights) if weights.is_file() else None,
+            "seed": options.seed,
+            "phases": [asdict(phase) for phase in recipe.phases],
+            "augmentation": asdict(recipe.augmentation),
+            "mixup": recipe.mixup,
+            "patience": recipe.patience,
+            "monitor": recipe.monitor,
+            "weight_decay": recipe.weight_decay,
+            "label_smoothing": recipe.label_smoothing,
+            "class_weights": recipe.class_weights,
+            "geometry": GEOMETRY,
+        },
+        "data": {"counts": dataset.counts(), "sha256": dataset.hashes()},
+        "data_folder": str(dataset.folder),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+    }
+
+
+def train(options: Options, dataset: Dataset, run: RunFolder, progress: Progress) -> None:
+    """Train until the last phase ends; goes on where the run folder stands. The test split is not touched.
+
+    Raises:
+        ConfigurationError: The data lack a split, an image cannot be decoded, or weights cannot be loaded.
+    """
+    import keras
+
+    recipe = options.recipe
+    if next_epoch(run.rows, recipe) is None:
+        return
+    labels = labels_of_task(recipe.task)
+    training, valid = (_load(name, options, dataset, labels, progress) for name in ("train", "valid"))
+    keras.utils.set_random_seed(options.seed)
+    # Before the first epoch the weights come from outside, afterwards from the run's own state.
+    model = recipe.build(recipe.side, len(labels), "none" if run.rows else options.weights)
+    steps_per_epoch = -(-len(training.images) // recipe.batch_size)
+    compiled = None
+    while (position := next_epoch(run.rows, recipe)) is not None:
+        index, _ = position
+        if index != compiled:
+            set_trained_layers(model, recipe.phases[index].backbone_layers, pretrained=options.weights != "none")
+            _compile(model, recipe, recipe.phases[index], steps_per_epoch)
+            _restore(model, recipe, run, index)
+            compiled = index
+        row = run_epoch(
+            model,
+            recipe,
+            seed=options.seed,
+            phase=recipe.phases[index].name,
+            epoch=len(run.rows),
+            training=training,
+            valid=valid,
+            progress=progress,
+        )
+        run.record_epoch(row, model, best=best_epoch([*run.rows, row], recipe) == len(run.rows))
+
+
+def finish(run: RunFolder, recipe: Recipe) -> dict[str, Any]:
+    """Draw the run's curves and return the row of its best epoch."""
+    best = best_epoch(run.rows, recipe)
+    draw_curves(run.rows, best, run.folder / "curves.png")
+    return run.rows[best]
+
+
+def _load(name: str, options: Options, dataset: Dataset, labels: tuple[str, ...], progress: Progress) -> Pictures:
+    samples = dataset.split(name)
+    progress.begin(f"decoding {name}", len(samples))
+    return load_pictures(
+        samples, labels, side=options.recipe.side, channels=1, max_pixels=options.max_pixels, advance=progress.step
+    )
+
+
+def _compile(model: Any, recipe: Recipe, phase: Phase, steps_per_epoch: int) -> None:
+    import keras
+
+    falling = keras.optimizers.schedules.CosineDecay(
+        phase.learning_rate, decay_steps=phase.epochs * steps_per_epoch, alpha=_LAST_SHARE
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(falling, weight_decay=recipe.weight_decay),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA on a CPU is several times slower
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def _restore(model: Any, recipe: Recipe, run: RunFolder, index: int) -> None:
+    """Load the last state. Across the border of two phases only the network's part of it fits: the optimiser is new."""
+    import keras
+
+    if run.state_file is None:
+        return
+    if run.rows[-1]["phase"] == recipe.phases[index].name:
+        model.load_weights(run.state_file)
+    else:
+        keras.Model(model.inputs, model.outputs).load_weights(run.state_file)
