@@ -6,7 +6,6 @@ so that two writers queue instead of failing half-way) and one for reads, which 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -141,7 +140,15 @@ def _translated() -> Iterator[None]:
         yield
     except NoSuchModuleError as error:
         raise ConfigurationError(f"FRACTURE_DATABASE_URL cannot be used: {error}.") from error
-    # What fails while a connection is being set up comes from the driver as it is: a file that is no database.
-    except (OperationalError, InterfaceError, PoolTimeout, sqlite3.Error) as error:
-        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")
-        raise DatabaseUnavailable(f"The database does not answer: {cause}.") from error
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise _away(error) from error
+    except DatabaseError as error:
+        # Of the class itself are damage ("file is not a database") and nothing else; its subclasses are bugs of ours.
+        if type(error) is not DatabaseError:
+            raise
+        raise _away(error) from error
+
+
+def _away(error: Exception) -> DatabaseUnavailable:
+    cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0].rstrip(".")
+    return DatabaseUnavailable(f"The database does not answer: {cause}.")

@@ -11,7 +11,7 @@ from sqlalchemy.exc import StatementError
 from core.database import Database, insert_ignoring, now, parse_url
 from core.errors import ConfigurationError, DatabaseUnavailable
 from core.schema import migrate
-from core.tables import SubmissionRow
+from core.tables import ModelVersionRow, SubmissionRow
 from tests.conftest import add_model
 
 
@@ -50,8 +50,7 @@ def test_a_time_without_a_zone_is_refused(database: Database) -> None:
 def test_the_clock_goes_on_within_a_transaction(database: Database) -> None:
     with database.transaction() as session:
         first = now(session)
-        wait = threading.Event()
-        wait.wait(0.01)
+        threading.Event().wait(0.01)
         assert now(session) > first
     assert abs(first - datetime.now(UTC)) < timedelta(minutes=1)
 
@@ -59,8 +58,6 @@ def test_the_clock_goes_on_within_a_transaction(database: Database) -> None:
 def test_rows_that_are_there_already_are_left_as_they_are(database: Database) -> None:
     number = add_model(database, "one")
     with database.transaction() as session:
-        from core.tables import ModelVersionRow
-
         row = session.get_one(ModelVersionRow, number)
         same = {column.name: getattr(row, column.name) for column in ModelVersionRow.__table__.columns}
         del same["id"]
@@ -105,8 +102,9 @@ def test_a_locked_database_is_a_passing_failure(tmp_path: Path, monkeypatch: pyt
     migrate(database)
     other = sqlite3.connect(tmp_path / "test.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(DatabaseUnavailable, match="does not answer: database is locked"), database.transaction():
-        pass
+    locked = pytest.raises(DatabaseUnavailable, match="does not answer: database is locked")
+    with locked, database.transaction() as session:
+        session.execute(text("SELECT 1"))
     other.execute("ROLLBACK")
     other.close()
     with database.transaction() as session:
