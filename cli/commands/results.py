@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -161,7 +162,12 @@ def _formula_safe(cell: Any) -> Any:
 
 
 def _table(found: Iterable[Result]) -> Table:
-    table = Table("ID", "Name", "Status", "Label", "Confidence", "Model", "Received (UTC)")
+    # Only the name gives way on a narrow terminal; the whole of everything is in the other formats.
+    table = Table(box=box.SIMPLE, pad_edge=False, expand=True)
+    table.add_column("ID", min_width=3)
+    table.add_column("Name", no_wrap=True, overflow="ellipsis", ratio=1)
+    for heading, width in (("Status", 7), ("Label", 20), ("Conf.", 5), ("Received (UTC)", 16)):
+        table.add_column(heading, min_width=width)
     for result in found:
         table.add_row(
             str(result.id),
@@ -169,7 +175,6 @@ def _table(found: Iterable[Result]) -> Table:
             result.status.value if result.status else "",
             result.label or (result.error["words"] if result.error else ""),
             "" if result.confidence is None else f"{result.confidence:.2f}",
-            result.model or "",
-            f"{result.received_at:%Y-%m-%d %H:%M:%S}",
+            f"{result.received_at:%Y-%m-%d %H:%M}",
         )
     return table

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.bundle import Bundle
+from core.engines.quiet import held_back_standard_error
 from core.errors import ModelMismatch
 
 
@@ -18,8 +19,11 @@ class KerasClassifier:
     def __init__(self, bundle: Bundle) -> None:
         path = bundle.file("model.keras")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        import keras
-        import tensorflow as tf
+        with held_back_standard_error():  # TensorFlow says this and that before it reads its log level
+            import keras
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
 
         self.card = bundle.card
         self.engine = f"keras {keras.__version__}"

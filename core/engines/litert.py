@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from core.bundle import Bundle
+from core.engines.quiet import held_back_standard_error
 from core.errors import ModelMismatch
 
 
@@ -24,8 +25,9 @@ class LiteRTClassifier:
         self.card = bundle.card
         self.engine = f"litert {version('ai-edge-litert')}"
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with held_back_standard_error():
+                self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelMismatch(f"{path} is no usable LiteRT model: {error}.") from error
         (self._input,) = self._interpreter.get_input_details()

@@ -77,12 +77,21 @@ def queue_figures(session: Session, *, heard_within_seconds: float) -> QueueFigu
     done = session.scalar(
         select(func.count()).select_from(JobRow).where(JobRow.status == JobStatus.DONE, JobRow.finished_at >= since)
     )
+    # What a worker holds is asked of the jobs: its own word is up to a heartbeat old.
+    held = {
+        name: (count, started)
+        for name, count, started in session.execute(
+            select(JobRow.worker, func.count(), func.min(JobRow.started_at))
+            .where(JobRow.status == JobStatus.RUNNING)
+            .group_by(JobRow.worker)
+        )
+    }
     workers = tuple(
         WorkerFigure(
             name=row.name,
             engine=row.engine,
-            holds=row.holds,
-            held_since=row.held_since,
+            holds=held.get(row.name, (0, None))[0],
+            held_since=held.get(row.name, (0, None))[1],
             seen_seconds_ago=max(0.0, (at - row.seen_at).total_seconds()),
             memory_bytes=row.memory_bytes,
         )
