@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from PIL import Image
+from sqlalchemy import select, update
 
 from core.answers import Answer
 from core.bundle import ModelCard
-from core.database import Database
+from core.database import Database, now
 from core.images import Frame, ImageFacts
 from core.preprocessing import GEOMETRY
-from core.records.claims import Claim, claim_waiting
+from core.records.claims import Claim, Verdict, claim_waiting, return_expired
 from core.records.intake import Examined, Intake, Submission, record_intake
-from core.tables import EventRow, JobRow, Source
+from core.tables import EventRow, JobRow, JobStatus, Source
 
 LABELS = ("greenstick", "oblique", "spiral")
 
@@ -51,10 +55,10 @@ def make_card(**changes: Any) -> ModelCard:
 def write_bundle(models: Path, *, files: dict[str, bytes] | None = None, **changes: Any) -> Path:
     """Write a bundle whose card tells the truth about its files; return its folder."""
     contents = {"model.keras": b"weights", "model.tflite": b"compiled"} if files is None else files
-    document = card_document(
+    document: dict[str, Any] = card_document(
         **{"files": {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}, **changes}
     )
-    folder = models / document["name"] / document["version"]
+    folder = models / str(document["name"]) / str(document["version"])
     folder.mkdir(parents=True)
     for name, data in contents.items():
         (folder / name).write_bytes(data)
@@ -127,15 +131,41 @@ def claimed(database: Database, *models: int, limit: int = 8, lease: float = 60,
 
 def jobs_of(database: Database) -> list[JobRow]:
     with database.reading() as session:
-        rows = list(session.scalars(select(JobRow).order_by(JobRow.id)))
-        session.expunge_all()  # they stay readable after the transaction
-    return rows
+        return list(session.scalars(select(JobRow).order_by(JobRow.id)))
 
 
 def event_kinds(database: Database, radiograph_id: int | None = None) -> list[str]:
     with database.reading() as session:
         query = select(EventRow.kind).order_by(EventRow.id)
         return list(session.scalars(query.where(EventRow.radiograph_id == radiograph_id) if radiograph_id else query))
+
+
+def let_leases_run_out(database: Database) -> None:
+    with database.transaction() as session:
+        past = now(session) - timedelta(seconds=1)
+        session.execute(update(JobRow).where(JobRow.status == JobStatus.RUNNING).values(lease_until=past))
+
+
+def die(database: Database) -> dict[int, Verdict]:
+    """Whatever worker holds something dies, and the reconciler finds out."""
+    let_leases_run_out(database)
+    with database.transaction() as session:
+        return return_expired(session, "reconciler")
+
+
+def raising(number: int) -> Callable[..., Any]:
+    """Stand in for a call to the system that fails with this error number."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def saved(picture: Image.Image, form: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, form, **options)
+    return stream.getvalue()
 
 
 def black_png(width: int, height: int, *, rows_at_once: int = 1000) -> bytes:

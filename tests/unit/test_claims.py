@@ -25,7 +25,7 @@ from core.records.events import events_of
 from core.records.jobs import retry_jobs
 from core.tables import JobRow, JobStatus, PredictionRow, ScoreRow, Source
 from tests.conftest import add_model
-from tests.fakes import LABELS, claim, claimed, event_kinds, jobs_of, some_answer, take_in
+from tests.fakes import LABELS, claim, claimed, die, event_kinds, jobs_of, let_leases_run_out, some_answer, take_in
 
 
 def answered(taken: Claim) -> list[Outcome]:
@@ -37,22 +37,9 @@ def store(database: Database, taken: Claim, outcomes: Sequence[Outcome]) -> list
         return store_outcomes(session, taken, outcomes, "w@test:1")
 
 
-def let_leases_run_out(database: Database) -> None:
-    with database.transaction() as session:
-        past = now(session) - timedelta(seconds=1)
-        session.execute(update(JobRow).where(JobRow.status == JobStatus.RUNNING).values(lease_until=past))
-
-
 def let_pauses_end(database: Database) -> None:
     with database.transaction() as session:
         session.execute(update(JobRow).values(available_at=now(session)))
-
-
-def die(database: Database) -> dict[int, Verdict]:
-    """The worker that holds something dies, and the reconciler finds out."""
-    let_leases_run_out(database)
-    with database.transaction() as session:
-        return return_expired(session, "reconciler")
 
 
 def predictions(database: Database) -> int:
@@ -349,7 +336,7 @@ def test_suspects_are_never_mates_of_the_innocent(database: Database, model_id: 
 
 def test_three_deaths_two_of_them_alone_are_the_end_with_the_evidence(database: Database, model_id: int) -> None:
     take_in(database, 1)
-    verdicts = []
+    verdicts: list[Verdict] = []
     for number in range(DEATHS):
         claimed(database, model_id, worker=f"w@test:{number}")
         verdicts += die(database).values()

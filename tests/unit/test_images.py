@@ -1,4 +1,3 @@
-import io
 import struct
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from PIL import Image
 from core import images
 from core.errors import EmptyFile, ImageTooLarge, RejectedImage, UnreadableImage, UnsupportedFormat
 from tests.conftest import PROJECT, draw_radiograph
-from tests.fakes import black_png
+from tests.fakes import black_png, saved
 
 LIMIT = 1_000_000
 #: Every level from 0 to 65535 in equal shares, dark to bright, 64 rows of 256.
@@ -26,12 +25,6 @@ def decode(data: bytes, **options: Any) -> NDArray[np.uint8]:
 
 def inspect(data: bytes) -> images.ImageFacts:
     return images.inspect(data, max_pixels=LIMIT)
-
-
-def saved(picture: Image.Image, form: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, form, **options)
-    return stream.getvalue()
 
 
 def tiff(levels: NDArray[Any], *, white_is_zero: bool = False, orientation: int = 1) -> bytes:

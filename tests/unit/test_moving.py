@@ -1,20 +1,11 @@
 import errno
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from worker import moving
+from tests.fakes import raising
 from worker.moving import move, move_aside, shortened, write_reason
-
-
-def raising(number: int) -> Callable[..., Any]:
-    def fail(*_: Any, **__: Any) -> None:
-        raise OSError(number, os.strerror(number))
-
-    return fail
 
 
 @pytest.fixture
@@ -178,7 +169,12 @@ def test_a_copy_has_its_name_only_when_it_is_whole_and_on_the_disk(
     target.parent.mkdir()
     seen = []
     synced = os.fsync
-    monkeypatch.setattr(moving.os, "fsync", lambda number: (seen.append(target.exists()), synced(number)))
+
+    def watched(number: int) -> None:
+        seen.append(target.exists())
+        synced(number)
+
+    monkeypatch.setattr("worker.moving.os.fsync", watched)
     move(source, target)
     assert seen == [False]
 

@@ -37,9 +37,7 @@ def pulse(context: WorkerContext) -> Iterator[Pulse]:
 
 def workers(database: Database) -> list[WorkerRow]:
     with database.reading() as session:
-        rows = list(session.scalars(select(WorkerRow)))
-        session.expunge_all()
-    return rows
+        return list(session.scalars(select(WorkerRow)))
 
 
 def lease_end(database: Database) -> Any:

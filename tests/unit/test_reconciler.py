@@ -11,8 +11,7 @@ from core.records.jobs import take_unheard
 from core.records.workers import Identity, beat
 from core.settings import Settings
 from core.tables import JobRow, JobStatus
-from tests.fakes import claimed, jobs_of, take_in
-from tests.unit.test_claims import die, let_leases_run_out
+from tests.fakes import claimed, die, jobs_of, let_leases_run_out, take_in
 from worker.reconciler import Reconciled, reconcile
 
 IDLE = Identity(role="worker", host="test", pid=9)

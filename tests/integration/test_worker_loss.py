@@ -1,0 +1,92 @@
+"""Processes that are killed while they have work in hand: everything is done in the end, and nothing twice."""
+
+import signal
+from functools import partial
+
+import pytest
+
+from core.tables import JobStatus
+from tests.conftest import wait_until
+from tests.fakes import black_png
+from tests.integration.parts import PATIENCE, Installation, children_of, is_alive, kill
+
+#: Pictures that take some tenths of a second each, so that a kill hits work in hand.
+PICTURES = 40
+
+
+@pytest.fixture
+def busy(installation: Installation) -> Installation:
+    installation.start("beat")
+    return installation
+
+
+def test_a_process_that_is_killed_with_work_in_hand_costs_nothing(busy: Installation) -> None:
+    worker = busy.start_worker()
+    busy.take_in(*(black_png(3000 + number, 3000) for number in range(PICTURES)))
+    for _ in range(2):
+        kill([busy.holder()])
+    busy.wait_for(done=PICTURES)
+    assert busy.events("returned") > 0
+    assert busy.events("quarantined") == 0
+    assert worker.poll() is None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_worker_that_is_killed_whole_leaves_no_process_and_its_work_to_the_next(busy: Installation) -> None:
+    worker = busy.start_worker()
+    busy.take_in(*(black_png(3000 + number, 3000) for number in range(PICTURES)))
+    busy.holder()
+    family = children_of(worker.pid)
+    assert len(family) >= 2
+    kill([worker.pid])
+    worker.wait(timeout=PATIENCE)
+    wait_until(lambda: not any(map(is_alive, family)), within_seconds=PATIENCE, what="its processes have ended")
+    busy.start_worker()
+    busy.wait_for(done=PICTURES)
+    assert busy.events("returned") > 0
+    assert busy.events("quarantined") == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_process_that_is_paused_past_its_lease_changes_nothing_when_it_comes_back(busy: Installation) -> None:
+    busy.start_worker()
+    busy.take_in(*(black_png(3000 + number, 3000) for number in range(PICTURES)))
+    paused = busy.holder()
+    kill([paused], signal.SIGSTOP)
+    try:
+        wait_until(lambda: busy.events("returned") > 0, within_seconds=PATIENCE, what="its jobs are returned")
+    finally:
+        kill([paused], signal.SIGCONT)
+    busy.wait_for(done=PICTURES)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("whole", [False, True], ids=["its process", "the whole worker"])
+def test_an_image_that_always_kills_is_set_aside_and_its_mates_are_done(whole: bool, busy: Installation) -> None:
+    # given: one of twelve radiographs whose classification takes long and always ends in a kill
+    pictures = [black_png(7000 if number == 5 else 1000 + number, 7000) for number in range(12)]
+    poison = busy.take_in(*pictures).arrivals[5].radiograph_ids[0]
+    worker = busy.start_worker()
+    deaths = 0
+
+    def has_died(times: int) -> bool:
+        return busy.events("returned", poison) + busy.events("quarantined", poison) >= times
+
+    # when
+    while True:
+        wait_until(
+            lambda: busy.status_of(poison) != JobStatus.WAITING, within_seconds=PATIENCE, what="the poison is claimed"
+        )
+        if busy.status_of(poison) != JobStatus.RUNNING:
+            break
+        kill([worker.pid if whole else busy.holder_of(poison)])
+        deaths += 1
+        if whole:
+            worker.wait(timeout=PATIENCE)
+            worker = busy.start_worker()
+        wait_until(partial(has_died, deaths), within_seconds=PATIENCE, what="the death is counted")
+    # then
+    assert deaths == 3
+    assert busy.status_of(poison) == JobStatus.QUARANTINED
+    wait_until(lambda: busy.count(JobStatus.DONE) == 11, within_seconds=PATIENCE, what="the others are done")
+    assert busy.count(*JobStatus) == 12

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from core.errors import ConfigurationError
+from core.home import prepare_home, prepare_runtime
+from core.settings import Settings
+
+
+def test_all_folders_are_made_and_nothing_is_left_in_them(settings: Settings) -> None:
+    for _ in range(2):
+        prepare_home(settings)
+    found = {path.relative_to(settings.home).as_posix() for path in settings.home.rglob("*")}
+    assert found == {"inbox", "processing", "done", "failed", "logs", "store"}
+
+
+def test_the_inbox_and_its_siblings_can_lie_elsewhere(settings: Settings, tmp_path: Path) -> None:
+    prepare_home(settings.with_changes(inbox=tmp_path / "share" / "drop"))
+    assert {path.name for path in (tmp_path / "share").iterdir()} == {"drop", "processing", "done", "failed"}
+
+
+def test_a_folder_that_cannot_be_made_is_named(settings: Settings) -> None:
+    settings.home.parent.mkdir(parents=True, exist_ok=True)
+    settings.home.write_text("a file in the way")
+    with pytest.raises(ConfigurationError, match=f"The folder {settings.home} cannot be made or written: File exists"):
+        prepare_home(settings)
+
+
+def test_the_folder_of_sockets_is_this_users_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "runtime"
+    for _ in range(2):
+        prepare_runtime(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o755)
+    with pytest.raises(ConfigurationError, match="is not this user's alone"):
+        prepare_runtime(folder)
+
+
+def test_a_link_or_a_file_in_place_of_the_folder_of_sockets_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "file").touch(mode=0o600)
+    for name in ("link", "file"):
+        with pytest.raises(ConfigurationError):
+            prepare_runtime(tmp_path / name)
