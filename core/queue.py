@@ -39,6 +39,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # A dead worker's unacknowledged messages come back within seconds; the defaults take 100 s.
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
+        # A bell that was taken is gone. Otherwise a task that ends after Redis died is acknowledged on the dead
+        # connection, and kombu 5.7's AttributeError ends the worker (measured, each time that one process worked and
+        # another waited). A lost bell is rung again by the reconciler.
+        "ack_emulation": False,
         # Notice a silent connection instead of waiting for ever (celery#10302).
         "health_check_interval": 10,
         "socket_connect_timeout": 2,
@@ -66,6 +70,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_time_limit": settings.task_limit_seconds,
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": False,  # the lease, not the message, guards the work
+        "worker_consumer": "worker.consumer:PatientConsumer",
         "worker_concurrency": settings.processes,
         # A network built before a fork hangs in the child (keras#12531).
         "worker_pool_start_method": "spawn",

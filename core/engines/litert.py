@@ -33,11 +33,11 @@ class LiteRTClassifier:
         (self._input,) = self._interpreter.get_input_details()
         (self._output,) = self._interpreter.get_output_details()
         expected = [1, self.card.side, self.card.side, self.card.channels]
-        if list(self._input["shape"]) != expected:
-            raise ModelMismatch(f"{path} takes {list(self._input['shape'])}, the card says {expected}.")
+        if self._input["shape"].tolist() != expected:
+            raise ModelMismatch(f"{path} takes {self._input['shape'].tolist()}, the card says {expected}.")
         answered = [1, len(self.card.labels)]
-        if list(self._output["shape"]) != answered:
-            raise ModelMismatch(f"{path} answers {list(self._output['shape'])}, the card's labels need {answered}.")
+        if self._output["shape"].tolist() != answered:
+            raise ModelMismatch(f"{path} answers {self._output['shape'].tolist()}, the card's labels need {answered}.")
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network; see `Classifier.probabilities`."""

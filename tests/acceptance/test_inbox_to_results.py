@@ -30,7 +30,8 @@ def black_png(width: int, height: int) -> bytes:
 
 
 def files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    """Files, hidden ones left out; folders may go while we look, which `os.walk` bears and `rglob` does not."""
+    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names if not name.startswith(".")]
 
 
 def all_ended(installation: Installation, jobs: int) -> bool:

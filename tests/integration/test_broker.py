@@ -32,6 +32,21 @@ def test_work_that_came_while_the_broker_was_down_is_done_after_it_returns_empty
     installation.wait_for(done=35)
 
 
+def test_a_broker_that_dies_while_one_process_works_and_the_other_waits_costs_nothing(
+    installation: Installation, redis: RedisServer
+) -> None:
+    worker = installation.start_worker()
+    for turn in range(1, 4):
+        installation.take_in(black_png(7000 + turn, 8000))  # one process has work for a second, the other has none
+        installation.holder()
+        redis.kill()
+        installation.wait_for(done=2 * turn - 1)
+        redis.start()
+        installation.take_in(draw_radiograph(turn))
+        installation.wait_for(done=2 * turn)
+    assert worker.poll() is None
+
+
 def test_a_worker_that_was_idle_when_the_broker_died_works_again(
     installation: Installation, redis: RedisServer
 ) -> None:
