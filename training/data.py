@@ -24,6 +24,7 @@ MANIFEST = "MANIFEST.csv"
 #: Manifest rows of this split are never used, for training nor for a figure.
 EXCLUDED = "excluded"
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+_READ_COLUMNS = frozenset({"path", "class", "split", "cluster_id", "sha256", None})
 _SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"} | {
     "test": "test",
     "testing": "test",
@@ -128,6 +129,7 @@ def _manifest_sample(manifest: Path, row: dict[str, str], split: str, labels: tu
         split=_SPLIT_NAMES[split],
         cluster=row.get("cluster_id") or digest,
         sha256=digest,
+        facts={name: value or "" for name, value in row.items() if name not in _READ_COLUMNS},
     )
 
 

@@ -69,6 +69,7 @@ def run_epoch(
         "valid_loss": judged["log_loss"],
         "valid_accuracy": judged["accuracy"],
         "valid_macro_f1": judged["macro_f1"],
+        **({"valid_roc_auc": judged["roc_auc"]} if "roc_auc" in judged else {}),
         "seconds": round(time.monotonic() - started, 2),
     }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -67,11 +69,30 @@ def figures(probabilities: Floats, targets: Indices, weights: Floats | None = No
         "brier": float(np.average(distance, weights=counted)),
         "log_loss": float(np.average(-np.log(np.clip(_of_truth(probabilities, targets), 1e-12, 1)), weights=counted)),
     }
+    if classes == 2:
+        found["roc_auc"] = roc_auc(probabilities[:, 0], targets == 0, counted)
     for top in (2, 3):
         if top < classes:
             among = (ranks[:, :top] == targets[:, np.newaxis]).any(axis=1)
             found[f"top_{top}_accuracy"] = float(np.average(among, weights=counted))
     return found
+
+
+def roc_auc(scores: Floats, positive: NDArray[np.bool_], weights: Floats | None = None) -> float:
+    """Return the probability that a positive image scores above a negative one; ties count half.
+
+    Args:
+        scores: (N,) higher means more likely positive.
+        positive: (N,) truth.
+        weights: (N,) how often each image counts; once unless given.
+
+    Returns:
+        0 to 1; NaN if one kind is missing.
+    """
+    counted = np.ones(len(scores)) if weights is None else weights
+    if not counted[positive].any() or not counted[~positive].any():
+        return math.nan
+    return float(roc_auc_score(positive, scores, sample_weight=counted))
 
 
 def expected_calibration_error(probabilities: Floats, targets: Indices, bins: int = ECE_BINS) -> float:

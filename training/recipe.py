@@ -9,9 +9,6 @@ from typing import Any
 from core.errors import ConfigurationError
 from training.augmentation import Augmentation
 
-#: Trains every layer of the backbone.
-EVERY_LAYER = -1
-
 
 @dataclass(frozen=True)
 class Phase:
@@ -20,7 +17,7 @@ class Phase:
     name: str
     epochs: int  # at most; early stopping may end the phase sooner
     learning_rate: float  # at the start; falls along half a cosine wave to a hundredth at the phase's last epoch
-    backbone_layers: int  # how many layers of the backbone train, from the top: 0 none, EVERY_LAYER all
+    backbone_layers: int | None  # how many layers of the backbone train, from the top: 0 none, None all
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Recipe:
     """One way to a network. `build(side, classes, weights)` returns an uncompiled Keras model.
 
     The model takes (N, side, side, 1) uint8 and returns (N, classes) probabilities; built-in layers only, the
-    backbone, if it has one, is a layer of that name. `weights` is `imagenet`, `none` or a file.
+    backbone, if it has one, is a layer named `backbone`. `weights` is `imagenet`, `none` or a file.
     """
 
     name: str
@@ -38,7 +35,7 @@ class Recipe:
     batch_size: int
     phases: tuple[Phase, ...]
     patience: int  # epochs without a better `monitor` after which a phase ends
-    monitor: str  # `valid_loss` (lower is better) or `valid_macro_f1` (higher is better)
+    monitor: str  # `valid_loss` (lower is better), or `valid_macro_f1`, `valid_roc_auc` (higher is better)
     build: Callable[[int, int, str], Any]
     augmentation: Augmentation = field(default_factory=Augmentation)
     mixup: float = 0.0  # strength with which pictures are blended in pairs; 0 switches it off

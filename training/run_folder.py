@@ -4,6 +4,7 @@
     progress.json   one row per finished epoch, and which of the two files below belong to them
     epoch-N.weights.h5   network and optimiser after epoch N, to resume from
     best-N.keras    the network of the best epoch, without optimiser
+    out-of-fold.npz predictions of every train and valid image by a network that never saw it (`train --folds`)
     test-reads.json how often the test split was read to judge this run; once is honest
     history.csv, history.json, curves.png   for people
 
@@ -24,6 +25,7 @@ from core.errors import ConfigurationError
 
 RUN_FILE = "run.json"
 PROGRESS_FILE = "progress.json"
+OUT_OF_FOLD_FILE = "out-of-fold.npz"
 TEST_READS_FILE = "test-reads.json"
 
 
@@ -96,23 +98,24 @@ class RunFolder:
             raise ConfigurationError(f"The run in {self.folder} has not finished an epoch; train it first.")
         return self.folder / self._best
 
-    def record_epoch(self, row: dict[str, Any], model: Any, *, best: bool) -> None:
-        """Keep a finished epoch: its row, the state to resume from and, if it is the best so far, the network."""
+    def record_epoch(self, row: dict[str, Any], model: Any, *, best: Any | None) -> None:
+        """Keep a finished epoch: its row, the state to resume from and, if it is the best so far, the bare network."""
         number = len(self.rows) + 1
         self._state = f"epoch-{number}.weights.h5"
         _replace(self.folder / self._state, lambda path: model.save_weights(path))
-        if best:
-            import keras
-
+        if best is not None:
             self._best = f"best-{number}.keras"
-            # A new model around the same layers was never compiled, so its file carries no optimiser state.
-            bare = keras.Model(model.inputs, model.outputs, name=model.name)
-            _replace(self.folder / self._best, lambda path: bare.save(path))
+            _replace(self.folder / self._best, lambda path: best.save(path))
         self.rows.append(row)
         document = json.dumps({"epochs": self.rows, "state": self._state, "best": self._best}, indent=1)
         _replace(self.folder / PROGRESS_FILE, lambda path: path.write_text(document))
         self._write_history()
         self._remove_older()
+
+    @property
+    def out_of_fold_file(self) -> Path:
+        """Predictions by networks that had not seen the image; missing unless the run was made with folds."""
+        return self.folder / OUT_OF_FOLD_FILE
 
     @property
     def test_reads(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SPLITS = ("train", "valid", "test")
@@ -17,3 +18,4 @@ class Sample:
     split: str  # one of SPLITS
     cluster: str  # images of one source share it; a bootstrap draws whole clusters
     sha256: str  # of the file
+    facts: Mapping[str, str] = field(default_factory=dict)  # the manifest's other columns, a body region for one

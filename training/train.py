@@ -10,11 +10,11 @@ from typing import Any
 
 from core.bundle import sha256_of
 from core.preprocessing import GEOMETRY
+from training.backbones import set_trained_layers
 from training.curves import draw_curves
 from training.data import Dataset
 from training.epoch import run_epoch
 from training.labels import labels_of_task
-from training.networks import set_trained_layers
 from training.pictures import Pictures, load_pictures
 from training.progress import Progress
 from training.recipe import Phase, Recipe
@@ -34,6 +34,7 @@ class Options:
     weights: str  # imagenet, none or a file
     seed: int
     max_pixels: int  # largest picture that is decoded
+    precision: str = "float32"  # or "mixed_bfloat16": faster where the processor has such arithmetic
 
 
 def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
             "weights": weights.name,
             "weights_sha256": sha256_of(weights) if weights.is_file() else None,
             "seed": options.seed,
+            "precision": options.precision,
             "phases": [asdict(phase) for phase in recipe.phases],
             "augmentation": asdict(recipe.augmentation),
             "mixup": recipe.mixup,
@@ -81,7 +83,7 @@ def train(options: Options, dataset: Dataset, run: RunFolder, progress: Progress
     training, valid = (_load(name, options, dataset, labels, progress) for name in ("train", "valid"))
     keras.utils.set_random_seed(options.seed)
     # Before the first epoch the weights come from outside, afterwards from the run's own state.
-    model = recipe.build(recipe.side, len(labels), "none" if run.rows else options.weights)
+    model = _build(options, "none" if run.rows else options.weights)
     steps_per_epoch = -(-len(training.images) // recipe.batch_size)
     compiled = None
     while (position := next_epoch(run.rows, recipe)) is not None:
@@ -101,7 +103,8 @@ def train(options: Options, dataset: Dataset, run: RunFolder, progress: Progress
             valid=valid,
             progress=progress,
         )
-        run.record_epoch(row, model, best=best_epoch([*run.rows, row], recipe) == len(run.rows))
+        best = best_epoch([*run.rows, row], recipe) == len(run.rows)
+        run.record_epoch(row, model, best=_bare(options, model) if best else None)
 
 
 def finish(run: RunFolder, recipe: Recipe) -> dict[str, Any]:
@@ -109,6 +112,28 @@ def finish(run: RunFolder, recipe: Recipe) -> dict[str, Any]:
     best = best_epoch(run.rows, recipe)
     draw_curves(run.rows, best, run.folder / "curves.png")
     return run.rows[best]
+
+
+def _build(options: Options, weights: str) -> Any:
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(options.precision)
+    try:
+        return options.recipe.build(options.recipe.side, len(labels_of_task(options.recipe.task)), weights)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _bare(options: Options, model: Any) -> Any:
+    """Return the network in float32 and never compiled, so that its file carries no optimiser state."""
+    import keras
+
+    if options.precision == "float32":
+        return keras.Model(model.inputs, model.outputs, name=model.name)
+    bare = options.recipe.build(options.recipe.side, model.output_shape[-1], "none")
+    bare.set_weights(model.get_weights())
+    return bare
 
 
 def _load(name: str, options: Options, dataset: Dataset, labels: tuple[str, ...], progress: Progress) -> Pictures:

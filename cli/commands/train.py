@@ -23,6 +23,13 @@ import click
 )
 @click.option("--image-size", type=click.IntRange(32, 1024), help="Input side in pixels.  [default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0, 99_999), default=0, show_default=True, help="Of all random choices.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "mixed_bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Arithmetic of training; the network is kept in float32.",
+)
 @click.option("--run", type=click.Path(path_type=Path), help="Run folder.  [default: runs/, named after all settings]")
 def train(
     recipe: str,
@@ -32,6 +39,7 @@ def train(
     weights: str,
     image_size: int | None,
     seed: int,
+    precision: str,
     run: Path | None,
 ) -> None:
     """Train RECIPE. Repeat the command to go on after an interruption.
@@ -39,9 +47,9 @@ def train(
     Example: fracture-queue train mobilenetv2 --data bone-break --weights mobilenet_v2_notop.h5
     """
     from core.settings import Settings
+    from training.backbones import check_weights
     from training.data import read_dataset
     from training.labels import labels_of_task
-    from training.networks import check_weights
     from training.progress import terminal_progress
     from training.quiet import load_tensorflow
     from training.recipe import with_choices
@@ -52,7 +60,7 @@ def train(
 
     chosen = with_choices(find_recipe(recipe), epochs=epochs, batch_size=batch_size, side=image_size)
     check_weights(weights)
-    options = Options(chosen, weights, seed, Settings.from_env(os.environ).max_pixels)
+    options = Options(chosen, weights, seed, Settings.from_env(os.environ).max_pixels, precision)
     dataset = read_dataset(data, labels_of_task(chosen.task))
     for split in ("train", "valid"):
         dataset.split(split)

@@ -24,8 +24,8 @@ from cli.commands.train import train
 from core.bundle import Bundle
 from core.errors import ConfigurationError, ModelNotFound
 from training.augmentation import Augmentation
+from training.heads import pooled_head
 from training.labels import TASK_LABELS
-from training.networks import pooled_head
 from training.recipe import Phase
 from training.recipes.registry import RECIPES, find_recipe
 

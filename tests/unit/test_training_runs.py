@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigurationError
+from training.backbones import check_weights
 from training.curves import draw_curves
-from training.networks import check_weights
 from training.recipe import Phase, Recipe, with_choices
 from training.recipes.registry import RECIPES, find_recipe
 from training.run_folder import RunFolder, default_folder

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from core.errors import ConfigurationError
 from training.recipe import Recipe
-from training.recipes import mobilenetv2
+from training.recipes import mobilenetv2, resnet50
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (mobilenetv2.RECIPE,)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for family in (mobilenetv2, resnet50) for recipe in family.RECIPES}
 
 
 def find_recipe(name: str) -> Recipe:

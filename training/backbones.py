@@ -1,0 +1,122 @@
+"""The pretrained networks that recipes build on: what input each expects, and how its weights are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.errors import ConfigurationError
+
+#: The name of the backbone's layer in every recipe's network.
+BACKBONE = "backbone"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network without its top.
+
+    `scale` multiplies the grey levels 0 to 255, `offsets` are added after, one for each of the three channels: the
+    range that the network's own `preprocess_input` makes.
+    """
+
+    title: str
+    application: str  # its name in keras.applications
+    scale: float
+    offsets: tuple[float, float, float]
+    last_layer: str | None = None  # where it is cut; None keeps it whole
+
+
+BACKBONES: dict[str, Backbone] = {
+    "efficientnetb3": Backbone("EfficientNetB3", "EfficientNetB3", 1.0, (0.0, 0.0, 0.0)),  # normalises by itself
+    "mobilenetv2": Backbone("MobileNetV2", "MobileNetV2", 1 / 127.5, (-1.0, -1.0, -1.0)),
+    # Blue, green, red, less ImageNet's means, as in the original Caffe model.
+    "resnet50": Backbone("ResNet50", "ResNet50", 1.0, (-103.939, -116.779, -123.68)),
+    # Stage 5 is left out: a third of the arithmetic at no gain on bone-break, and weights for it were not at hand.
+    "resnet50v2": Backbone(
+        "ResNet50V2 to stage 4", "ResNet50V2", 1 / 127.5, (-1.0, -1.0, -1.0), "conv5_block1_preact_relu"
+    ),
+}
+
+
+def check_weights(weights: str) -> None:
+    """Accept `imagenet`, `none` or an existing file.
+
+    Raises:
+        ConfigurationError: It is none of them.
+    """
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise ConfigurationError(f"There is no weights file {weights}; give imagenet, none or a file as --weights.")
+
+
+def backbone_features(name: str, side: int, weights: str) -> tuple[Any, Any]:
+    """Begin a network with a backbone.
+
+    Args:
+        name: One of BACKBONES.
+        side: Pixels.
+        weights: `imagenet`, `none` or a file.
+
+    Returns:
+        The input (N, side, side, 1) uint8 and the last feature map (N, height, width, features).
+
+    Raises:
+        ConfigurationError: The weights file is missing or fits another network, or a download failed.
+    """
+    import keras
+
+    backbone = BACKBONES[name]
+    entry = keras.Input((side, side, 1), dtype="uint8", name="radiograph")
+    # One layer for each different offset: most backbones take the same grey three times.
+    channels = {
+        offset: keras.layers.Rescaling(backbone.scale, offset, name=f"to_backbone_range_{index}")(entry)
+        for index, offset in enumerate(dict.fromkeys(backbone.offsets))
+    }
+    coloured = keras.layers.Concatenate(name="grey_to_three_channels")([channels[each] for each in backbone.offsets])
+    return entry, _load(backbone, side, weights)(coloured)
+
+
+def _load(backbone: Backbone, side: int, weights: str) -> Any:
+    import keras
+
+    check_weights(weights)
+    build: Callable[..., Any] = getattr(keras.applications, backbone.application)
+    source = None if weights == "none" else weights
+    try:
+        if backbone.last_layer is None:
+            return build(include_top=False, weights=source, input_shape=(side, side, 3), name=BACKBONE)
+        # A file holds what is left after the cut; Keras' own download holds the whole network.
+        whole = build(include_top=False, weights=source if source == "imagenet" else None, input_shape=(side, side, 3))
+        cut = keras.Model(whole.input, whole.get_layer(backbone.last_layer).output, name=BACKBONE)
+        if source not in (None, "imagenet"):
+            cut.load_weights(source)
+        return cut
+    # Keras raises a bare Exception when a download fails, ValueError and OSError for files that do not fit.
+    except Exception as error:
+        if source is None:
+            raise ConfigurationError(f"The backbone cannot be built for {side} px: {error}") from error
+        hint = (
+            "Without a network give a file or none." if weights == "imagenet" else "Give a file made for this backbone."
+        )
+        raise ConfigurationError(f"The weights {weights} cannot be loaded: {str(error).rstrip('.')}. {hint}") from error
+
+
+def set_trained_layers(model: Any, backbone_layers: int | None, *, pretrained: bool) -> None:
+    """Choose what trains; compile afterwards.
+
+    Args:
+        model: A recipe's network; one without backbone trains whole.
+        backbone_layers: How many of the backbone's layers train, from the top: 0 none, None all.
+        pretrained: Whether the backbone began with trained weights. Then its batch normalisation never trains:
+            batches of a few radiographs would spoil statistics gathered over a large set. Without trained weights
+            there is nothing to keep, and every layer trains in every phase.
+    """
+    import keras
+
+    backbone = next((layer for layer in model.layers if layer.name == BACKBONE), None)
+    if backbone is None or not pretrained:
+        return
+    frozen = 0 if backbone_layers is None else max(0, len(backbone.layers) - backbone_layers)
+    for index, layer in enumerate(backbone.layers):
+        layer.trainable = index >= frozen and not isinstance(layer, keras.layers.BatchNormalization)

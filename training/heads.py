@@ -1,0 +1,41 @@
+"""Ends of networks that recipes share: from a feature map to probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def pooled_head(features: Any, *, classes: int, dropout: float, units: int = 0) -> Any:
+    """Average over the feature map, perhaps a dense layer, dropout, probabilities.
+
+    Args:
+        features: (N, height, width, features).
+        classes: Number of outputs.
+        dropout: Share of the features left out in training.
+        units: Width of the dense layer; 0 leaves it out.
+    """
+    import keras
+
+    kept = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    if units:
+        kept = keras.layers.Dense(units, activation="relu", name="dense")(kept)
+    kept = keras.layers.Dropout(dropout, name="dropout")(kept)
+    return probabilities(kept, classes=classes)
+
+
+def probabilities(features: Any, *, classes: int) -> Any:
+    """End with a softmax over `classes`, or for two classes with a sigmoid and its complement, in that order.
+
+    These layers compute in float32 whatever precision the network trains in: their outputs have to sum to 1.
+
+    Args:
+        features: (N, features).
+        classes: Number of outputs.
+    """
+    import keras
+
+    if classes > 2:
+        return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(features)
+    first = keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="probability_of_first")(features)
+    second = keras.layers.Rescaling(-1.0, 1.0, dtype="float32", name="probability_of_second")(first)
+    return keras.layers.Concatenate(dtype="float32", name="probabilities")([first, second])
