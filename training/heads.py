@@ -6,7 +6,7 @@ from typing import Any
 
 
 def pooled_head(features: Any, *, classes: int, dropout: float, units: int = 0) -> Any:
-    """Average over the feature map, perhaps a dense layer, dropout, probabilities.
+    """Average over the feature map, normalise, perhaps a dense layer, dropout, probabilities.
 
     Args:
         features: (N, height, width, features).
@@ -16,7 +16,9 @@ def pooled_head(features: Any, *, classes: int, dropout: float, units: int = 0) 
     """
     import keras
 
-    kept = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
+    # Averages of a pretrained map differ by as little as 0.05; on one scale the head learns in a few epochs.
+    kept = keras.layers.BatchNormalization(name="pool_norm")(pooled)
     if units:
         kept = keras.layers.Dense(units, activation="relu", name="dense")(kept)
     kept = keras.layers.Dropout(dropout, name="dropout")(kept)

@@ -20,7 +20,7 @@ from training.schedule import best_epoch, next_epoch
 
 RECIPE = replace(
     find_recipe("mobilenetv2"),
-    phases=(Phase("head", 3, 1e-3, 0), Phase("whole", 10, 1e-4, -1)),
+    phases=(Phase("head", 3, 1e-3, 0), Phase("whole", 10, 1e-4, None)),
     patience=2,
     monitor="valid_loss",
 )
@@ -77,7 +77,8 @@ def test_an_unknown_recipe_and_missing_weights_are_refused() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_every_recipe_is_sound(recipe: Recipe) -> None:
-    assert recipe.monitor in ("valid_loss", "valid_macro_f1")
+    assert recipe.monitor in ("valid_loss", "valid_macro_f1", "valid_roc_auc")
+    assert (recipe.monitor == "valid_roc_auc") == (recipe.task == "fracture")
     assert recipe.phases
     assert len({phase.name for phase in recipe.phases}) == len(recipe.phases)
 
@@ -105,7 +106,7 @@ def test_a_run_folder_remembers_epochs_and_removes_older_states(tmp_path: Path) 
     run = RunFolder.start_or_resume(tmp_path / "run", description())
     assert run.state_file is None
     for epoch in (1, 2, 3):
-        run.record_epoch({"epoch": epoch, "phase": "head"}, FakeModel(), best=False)
+        run.record_epoch({"epoch": epoch, "phase": "head"}, FakeModel(), best=None)
     again = RunFolder.start_or_resume(tmp_path / "run", description())
     assert [row["epoch"] for row in again.rows] == [1, 2, 3]
     assert [path.name for path in (tmp_path / "run").glob("epoch-*")] == ["epoch-3.weights.h5"]
@@ -116,7 +117,7 @@ def test_a_run_folder_remembers_epochs_and_removes_older_states(tmp_path: Path) 
 
 def test_a_kill_between_state_and_progress_leaves_the_epoch_before(tmp_path: Path) -> None:
     run = RunFolder.start_or_resume(tmp_path, description())
-    run.record_epoch({"epoch": 1, "phase": "head"}, FakeModel(), best=False)
+    run.record_epoch({"epoch": 1, "phase": "head"}, FakeModel(), best=None)
     (tmp_path / "epoch-2.weights.h5").write_text("written, but the progress file was not replaced any more")
     again = RunFolder.open(tmp_path)
     assert [row["epoch"] for row in again.rows] == [1]
@@ -125,7 +126,7 @@ def test_a_kill_between_state_and_progress_leaves_the_epoch_before(tmp_path: Pat
 
 def test_a_run_does_not_go_on_with_other_settings_or_data(tmp_path: Path) -> None:
     run = RunFolder.start_or_resume(tmp_path, description())
-    run.record_epoch({"epoch": 1, "phase": "head"}, FakeModel(), best=False)
+    run.record_epoch({"epoch": 1, "phase": "head"}, FakeModel(), best=None)
     with pytest.raises(ConfigurationError, match="seed was 0, is 1"):
         RunFolder.start_or_resume(tmp_path, description(seed=1))
     with pytest.raises(ConfigurationError, match="the images, their classes or their splits are others"):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from core.errors import ConfigurationError
 from training.recipe import Recipe
-from training.recipes import mobilenetv2, resnet50
+from training.recipes import cnn, fusion, mobilenetv2, resnet50
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for family in (mobilenetv2, resnet50) for recipe in family.RECIPES}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for family in (cnn, fusion, mobilenetv2, resnet50) for recipe in family.RECIPES
+}
 
 
 def find_recipe(name: str) -> Recipe:
