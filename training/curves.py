@@ -26,7 +26,7 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], best: int, path: Path) -> Non
         (("train_loss", "valid_loss"), ("train_accuracy", "valid_accuracy", "valid_macro_f1")),
         strict=True,
     ):
-        for column in columns:
+        for column in (column for column in columns if column in rows[0]):
             axes.plot(epochs, [row[column] for row in rows], label=column.replace("_", " "))
         axes.axvline(rows[best]["epoch"], color="grey", linestyle=":", label="kept")
         axes.set_xlabel("epoch")

@@ -23,7 +23,7 @@ def run_epoch(
     phase: str,
     epoch: int,
     training: Pictures,
-    valid: Pictures,
+    valid: Pictures | None,
     progress: Progress,
 ) -> dict[str, Any]:
     """Train once over all pictures and judge on the validation split.
@@ -35,7 +35,7 @@ def run_epoch(
         phase: Its name.
         epoch: From 0, over all phases.
         training: What is learnt.
-        valid: What judges.
+        valid: What judges; None leaves the row without such figures.
         progress: Is told of each batch.
 
     Returns:
@@ -59,19 +59,22 @@ def run_epoch(
         loss += float(logs["loss"]) * len(batch)
         hits += float(logs["accuracy"]) * len(batch)
         progress.step()
-    judged = figures(np.asarray(model.predict(valid.images, verbose=0), dtype=np.float64), valid.targets)
     return {
         "epoch": epoch + 1,
         "phase": phase,
         "learning_rate": learning_rate,
         "train_loss": loss / len(order),  # as optimised: weighted, smoothed, on changed pictures
         "train_accuracy": hits / len(order),
-        "valid_loss": judged["log_loss"],
-        "valid_accuracy": judged["accuracy"],
-        "valid_macro_f1": judged["macro_f1"],
-        **({"valid_roc_auc": judged["roc_auc"]} if "roc_auc" in judged else {}),
+        **({} if valid is None else _judge(model, valid)),
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def _judge(model: Any, valid: Pictures) -> dict[str, float]:
+    found = figures(np.asarray(model.predict(valid.images, verbose=0), dtype=np.float64), valid.targets)
+    names = {"valid_loss": "log_loss", "valid_accuracy": "accuracy", "valid_macro_f1": "macro_f1"}
+    names |= {"valid_roc_auc": "roc_auc"} if "roc_auc" in found else {}
+    return {shown: found[name] for shown, name in names.items()}
 
 
 def _sample_weights(training: Pictures, recipe: Recipe) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ def pooled_head(features: Any, *, classes: int, dropout: float, units: int = 0) 
 
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
     # Averages of a pretrained map differ by as little as 0.05; on one scale the head learns in a few epochs.
-    kept = keras.layers.BatchNormalization(name="pool_norm")(pooled)
+    kept = keras.layers.BatchNormalization(momentum=0.9, name="pool_norm")(pooled)
     if units:
         kept = keras.layers.Dense(units, activation="relu", name="dense")(kept)
     kept = keras.layers.Dropout(dropout, name="dropout")(kept)

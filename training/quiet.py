@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 
 from core.engines.quiet import held_back_standard_error
+from core.errors import ConfigurationError
 
 
 def load_tensorflow() -> None:
@@ -18,3 +20,19 @@ def load_tensorflow() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+
+
+def load_keras() -> None:
+    """Import Keras with the backend that `KERAS_BACKEND` names, TensorFlow unless it says otherwise.
+
+    Raises:
+        ConfigurationError: The backend is unknown or not installed.
+    """
+    if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+        load_tensorflow()
+    try:
+        importlib.import_module("keras")
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"Keras cannot use the backend KERAS_BACKEND={os.environ.get('KERAS_BACKEND')}: {error}."
+        ) from error

@@ -9,6 +9,9 @@ from typing import Any
 from core.errors import ConfigurationError
 from training.augmentation import Augmentation
 
+#: The monitor of runs that have nothing to judge by: every phase runs to its end and the last network is kept.
+LAST_EPOCH = "last epoch"
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -35,7 +38,7 @@ class Recipe:
     batch_size: int
     phases: tuple[Phase, ...]
     patience: int  # epochs without a better `monitor` after which a phase ends
-    monitor: str  # `valid_loss` (lower is better), or `valid_macro_f1`, `valid_roc_auc` (higher is better)
+    monitor: str  # `valid_loss` (lower is better), `valid_macro_f1` or `valid_roc_auc` (higher is better), LAST_EPOCH
     build: Callable[[int, int, str], Any]
     augmentation: Augmentation = field(default_factory=Augmentation)
     mixup: float = 0.0  # strength with which pictures are blended in pairs; 0 switches it off

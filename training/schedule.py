@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.recipe import Recipe
+from training.recipe import LAST_EPOCH, Recipe
 
 Row = Mapping[str, Any]
 
@@ -35,6 +35,8 @@ def best_epoch(rows: Sequence[Row], recipe: Recipe) -> int:
     """
     if not rows:
         raise ValueError("a run without epochs has no best epoch")
+    if recipe.monitor == LAST_EPOCH:
+        return len(rows) - 1
     best = 0
     for index, row in enumerate(rows):
         if recipe.better(row[recipe.monitor], rows[best][recipe.monitor]):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from training.schedule import best_epoch, next_epoch
 
 #: Weakest learning rate of a phase, as a share of its first.
 _LAST_SHARE = 0.01
-_PACKAGES = ("keras", "tensorflow", "numpy", "pillow", "ai-edge-litert")
+_PACKAGES = ("keras", "tensorflow", "torch", "numpy", "pillow", "ai-edge-litert")
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,14 @@ class Options:
     weights: str  # imagenet, none or a file
     seed: int
     max_pixels: int  # largest picture that is decoded
+    folds: int = 0  # for out-of-fold predictions; then the kept network learns from train and valid alike
     precision: str = "float32"  # or "mixed_bfloat16": faster where the processor has such arithmetic
 
 
 def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
     """Return the document `run.json`: all that is needed to make the run again."""
+    import keras
+
     recipe = options.recipe
     weights = Path(options.weights)
     return {
@@ -52,6 +57,9 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
             "weights_sha256": sha256_of(weights) if weights.is_file() else None,
             "seed": options.seed,
             "precision": options.precision,
+            "backend": keras.config.backend(),
+            "folds": options.folds,
+            "trains_on_valid": options.folds > 0,
             "phases": [asdict(phase) for phase in recipe.phases],
             "augmentation": asdict(recipe.augmentation),
             "mixup": recipe.mixup,
@@ -64,7 +72,7 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
         },
         "data": {"counts": dataset.counts(), "sha256": dataset.hashes()},
         "data_folder": str(dataset.folder),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        "versions": {"python": platform.python_version()} | _installed(_PACKAGES),
     }
 
 
@@ -74,13 +82,27 @@ def train(options: Options, dataset: Dataset, run: RunFolder, progress: Progress
     Raises:
         ConfigurationError: The data lack a split, an image cannot be decoded, or weights cannot be loaded.
     """
+    if next_epoch(run.rows, options.recipe) is not None:
+        training, valid = (load_split(name, options, dataset, progress) for name in ("train", "valid"))
+        fit(options, training, valid, run, progress)
+
+
+def fit(options: Options, training: Pictures, valid: Pictures | None, run: RunFolder, progress: Progress) -> None:
+    """Train on pictures until the last phase ends; goes on where the run folder stands.
+
+    Args:
+        options: Recipe, weights, seed.
+        training: What is learnt.
+        valid: What judges after each epoch; None if the recipe's monitor is LAST_EPOCH.
+        run: Holds the state.
+        progress: Is told of each batch.
+
+    Raises:
+        ConfigurationError: Weights cannot be loaded.
+    """
     import keras
 
     recipe = options.recipe
-    if next_epoch(run.rows, recipe) is None:
-        return
-    labels = labels_of_task(recipe.task)
-    training, valid = (_load(name, options, dataset, labels, progress) for name in ("train", "valid"))
     keras.utils.set_random_seed(options.seed)
     # Before the first epoch the weights come from outside, afterwards from the run's own state.
     model = _build(options, "none" if run.rows else options.weights)
@@ -114,6 +136,14 @@ def finish(run: RunFolder, recipe: Recipe) -> dict[str, Any]:
     return run.rows[best]
 
 
+def _installed(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def _build(options: Options, weights: str) -> Any:
     import keras
 
@@ -136,7 +166,13 @@ def _bare(options: Options, model: Any) -> Any:
     return bare
 
 
-def _load(name: str, options: Options, dataset: Dataset, labels: tuple[str, ...], progress: Progress) -> Pictures:
+def load_split(name: str, options: Options, dataset: Dataset, progress: Progress) -> Pictures:
+    """Decode one split for the recipe's network.
+
+    Raises:
+        ConfigurationError: The data lack the split, or an image cannot be decoded.
+    """
+    labels = labels_of_task(options.recipe.task)
     samples = dataset.split(name)
     progress.begin(f"decoding {name}", len(samples))
     return load_pictures(

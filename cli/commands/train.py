@@ -24,6 +24,11 @@ import click
 @click.option("--image-size", type=click.IntRange(32, 1024), help="Input side in pixels.  [default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0, 99_999), default=0, show_default=True, help="Of all random choices.")
 @click.option(
+    "--folds",
+    type=click.IntRange(2, 20),
+    help="Cross-validate by source, then learn from train and valid alike.  [default: valid judges]",
+)
+@click.option(
     "--precision",
     type=click.Choice(["float32", "mixed_bfloat16"]),
     default="float32",
@@ -39,6 +44,7 @@ def train(
     weights: str,
     image_size: int | None,
     seed: int,
+    folds: int | None,
     precision: str,
     run: Path | None,
 ) -> None:
@@ -48,10 +54,13 @@ def train(
     """
     from core.settings import Settings
     from training.backbones import check_weights
+    from training.cross_validate import cross_validate, without_early_stopping
     from training.data import read_dataset
+    from training.folds import OutOfFold
     from training.labels import labels_of_task
+    from training.metrics import figures
     from training.progress import terminal_progress
-    from training.quiet import load_tensorflow
+    from training.quiet import load_keras
     from training.recipe import with_choices
     from training.recipes.registry import find_recipe
     from training.run_folder import RunFolder, default_folder
@@ -60,21 +69,31 @@ def train(
 
     chosen = with_choices(find_recipe(recipe), epochs=epochs, batch_size=batch_size, side=image_size)
     check_weights(weights)
-    options = Options(chosen, weights, seed, Settings.from_env(os.environ).max_pixels, precision)
+    chosen = without_early_stopping(chosen) if folds else chosen
+    options = Options(chosen, weights, seed, Settings.from_env(os.environ).max_pixels, folds or 0, precision)
     dataset = read_dataset(data, labels_of_task(chosen.task))
     for split in ("train", "valid"):
         dataset.split(split)
+    load_keras()
     description = describe(options, dataset)
     folder = RunFolder.start_or_resume(run or default_folder(description), description)
     done = f"; goes on after epoch {len(folder.rows)}" if folder.rows else ""
     counts = ", ".join(f"{count} {name}" for name, count in dataset.counts().items())
     click.echo(f"Run {folder.folder}: {counts} images{done}.", err=True)
-    load_tensorflow()
     with terminal_progress() as progress:
-        train_network(options, dataset, folder, progress)
+        (cross_validate if folds else train_network)(options, dataset, folder, progress)
     best = finish(folder, chosen)
-    click.echo(
-        f"{folder.folder}: {len(folder.rows)} epochs; epoch {best['epoch']} is kept: validation loss "
-        f"{best['valid_loss']:.3f}, accuracy {best['valid_accuracy']:.3f}, macro F1 {best['valid_macro_f1']:.3f}."
-    )
+    click.echo(f"{folder.folder}: {len(folder.rows)} epochs; epoch {best['epoch']} is kept.")
+    if folds:
+        found = OutOfFold.load(folder.out_of_fold_file)
+        click.echo(
+            f"Cross-validated, {len(found.targets)} images: {_in_words(figures(found.probabilities, found.targets))}."
+        )
+    else:
+        click.echo(f"Validation: {_in_words({name.removeprefix('valid_'): value for name, value in best.items()})}.")
     click.echo(f"Next: fracture-queue publish {folder.folder}")
+
+
+def _in_words(found: dict[str, float]) -> str:
+    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "top_3_accuracy": "top-3 accuracy", "roc_auc": "ROC AUC"}
+    return ", ".join(f"{words} {found[name]:.3f}" for name, words in names.items() if name in found)

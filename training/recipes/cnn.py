@@ -23,14 +23,14 @@ def build(side: int, classes: int, weights: str) -> Any:  # noqa: ARG001 - there
     features = keras.layers.Rescaling(1 / 255, name="to_0_1")(entry)
     for filters in _FILTERS:
         features = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(features)
-        features = keras.layers.BatchNormalization()(features)
+        features = keras.layers.BatchNormalization(momentum=0.9)(features)
         features = keras.layers.LeakyReLU(0.1)(features)
         features = keras.layers.MaxPooling2D(2)(features)
         features = keras.layers.Dropout(0.25)(features)
     # Averaging in 4 x 4 fields first: a dense layer on the whole map would have eight million weights for 624 pictures.
     features = keras.layers.AveragePooling2D(4)(features)
     features = keras.layers.Dense(128, activation="relu", name="dense")(keras.layers.Flatten()(features))
-    features = keras.layers.Dropout(0.5, name="dropout")(features)
+    features = keras.layers.Dropout(0.5)(features)
     return keras.Model(entry, probabilities(features, classes=classes), name="cnn")
 
 

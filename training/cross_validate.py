@@ -1,0 +1,87 @@
+"""Train with cluster-wise folds: honest predictions of every train and valid image, and a network that learnt from all.
+
+Each fold's network trains for the recipe's whole schedule on the other folds and then predicts its fold once; nothing
+is chosen on the fold. The network that is kept follows the same schedule on train and valid together, so the
+out-of-fold figures are those of its recipe with a fifth of the pictures missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from training.data import Dataset
+from training.folds import OutOfFold, each_fold, fold_of_each
+from training.metrics import Floats, Indices
+from training.pictures import Pictures
+from training.progress import Progress
+from training.recipe import LAST_EPOCH, Recipe
+from training.run_folder import RunFolder
+from training.train import Options, fit, load_split
+
+SPLITS = ("train", "valid")
+
+
+def without_early_stopping(recipe: Recipe) -> Recipe:
+    """Return the recipe for training without a split that judges."""
+    return replace(recipe, monitor=LAST_EPOCH, patience=sum(phase.epochs for phase in recipe.phases))
+
+
+def cross_validate(options: Options, dataset: Dataset, run: RunFolder, progress: Progress) -> None:
+    """Train one network a fold, keep their predictions in the run folder, then train the network that is kept.
+
+    Goes on where an interrupted run stands. The test split is not touched.
+
+    Raises:
+        ConfigurationError: The data lack a split or have too few sources, an image cannot be decoded, or weights
+            cannot be loaded.
+    """
+    pictures = _join([load_split(name, options, dataset, progress) for name in SPLITS])
+    if not run.out_of_fold_file.is_file():
+        digests = tuple(sample.sha256 for name in SPLITS for sample in dataset.split(name))
+        _out_of_fold(options, pictures, digests, run, progress).save(run.out_of_fold_file)
+    fit(options, pictures, None, run, progress)
+
+
+def _out_of_fold(
+    options: Options, pictures: Pictures, digests: tuple[str, ...], run: RunFolder, progress: Progress
+) -> OutOfFold:
+    import keras
+
+    folds = fold_of_each(pictures.targets, pictures.clusters, options.folds)
+    rows: list[tuple[Indices, Floats]] = []
+    for number, (rest, held_out) in enumerate(each_fold(folds), start=1):
+        parameters = run.description["parameters"] | {"fold": number}
+        part = RunFolder.start_or_resume(run.folder / f"fold-{number}", run.description | {"parameters": parameters})
+        fit(options, _take(pictures, rest), None, part, progress)
+        progress.begin(f"predicting fold {number} of {options.folds}", 1)
+        network: Any = keras.saving.load_model(part.best_file, compile=False, safe_mode=True)
+        predicted = network.predict(pictures.images[held_out], batch_size=16, verbose=0)
+        rows.append((held_out, np.asarray(predicted, dtype=np.float64)))
+        progress.step()
+    order = np.argsort(np.concatenate([index for index, _ in rows]))
+    return OutOfFold(
+        sha256=digests,
+        clusters=pictures.clusters,
+        folds=folds,
+        targets=pictures.targets,
+        probabilities=np.concatenate([predicted for _, predicted in rows])[order],
+    )
+
+
+def _join(parts: list[Pictures]) -> Pictures:
+    return Pictures(
+        images=np.concatenate([part.images for part in parts]),
+        targets=np.concatenate([part.targets for part in parts]),
+        clusters=tuple(cluster for part in parts for cluster in part.clusters),
+    )
+
+
+def _take(pictures: Pictures, indices: Indices) -> Pictures:
+    return Pictures(
+        images=pictures.images[indices],
+        targets=pictures.targets[indices],
+        clusters=tuple(pictures.clusters[index] for index in indices),
+    )
