@@ -1,7 +1,7 @@
 """Random changes of training pictures, between `to_model_input` and the network; never part of the exported network.
 
-Built from Keras' own preprocessing layers. Bounds are our choice, looked at on bone-break: what a radiographer could
-have done with the same bone (turned, mirrored, nearer, darker), not what would change the fracture.
+Built from Keras' preprocessing layers and one of our own. Bounds are our choice, looked at on bone-break: what a
+radiographer could have done with the same bone (turned, mirrored, nearer, darker), not what would change the fracture.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class Augmentation:
     """How far pictures are changed; 0 switches a change off."""
 
     flip: bool = True  # mirrored left to right: left and right limbs look alike
-    rotation: float = 0.08  # of a full turn, to either side: 29 degrees
-    zoom: float = 0.2  # of the side, in and out
-    shift: float = 0.1  # of the side, in each direction
-    shear: float = 0.1
-    contrast: float = 0.3
-    brightness: float = 0.15  # of the range 0 to 255
+    rotation: float = 0.04  # of a full turn, to either side: 14 degrees
+    zoom: float = 0.15  # of the scale, in and out
+    shift: float = 0.08  # of the side, in each direction
+    shear: float = 0.08
+    contrast: float = 0.2
+    brightness: float = 0.08  # of the range 0 to 255
 
 
 def augmenter(settings: Augmentation, seed: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
@@ -37,11 +37,15 @@ def augmenter(settings: Augmentation, seed: int) -> Callable[[NDArray[np.uint8]]
     Returns:
         A function from (N, side, side, 1) uint8 to a changed copy. Uncovered corners are black, like the padding.
     """
-    layers = _layers(settings, seed)
+    grey, places = _layers(settings, seed)
 
     def change(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         changed: Any = images.astype(np.float32)
-        for layer in layers:
+        for layer in grey:
+            changed = layer(changed, training=True)
+        # Black stays black: serving never pads with grey.
+        changed = np.where(images == 0, np.float32(0), np.asarray(changed))
+        for layer in places:
             changed = layer(changed, training=True)
         # Back to whole grey levels: the network never sees in training what it cannot see in serving.
         result: NDArray[np.uint8] = np.clip(np.rint(np.asarray(changed)), 0, 255).astype(np.uint8)
@@ -73,19 +77,22 @@ def mix(
     return blended, narrow * truth + (1 - narrow) * truth[partners]
 
 
-def _layers(settings: Augmentation, seed: int) -> list[Any]:
+def _layers(settings: Augmentation, seed: int) -> tuple[list[Any], list[Any]]:
+    """Return the layers that change grey levels, and those that move them."""
     from keras import layers
 
-    seeds = iter(int(word) for word in np.random.SeedSequence(seed).generate_state(8) // 2)
-    black = {"fill_mode": "constant", "fill_value": 0.0}
-    shift, shear, levels = settings.shift, settings.shear, (0, 255)
-    wanted: list[tuple[bool | float, Callable[[], Any]]] = [
-        (settings.flip, lambda: layers.RandomFlip("horizontal", seed=next(seeds))),
-        (settings.rotation, lambda: layers.RandomRotation(settings.rotation, seed=next(seeds), **black)),
-        (settings.zoom, lambda: layers.RandomZoom(settings.zoom, seed=next(seeds), **black)),
-        (shift, lambda: layers.RandomTranslation(shift, shift, seed=next(seeds), **black)),
-        (shear, lambda: layers.RandomShear(shear, shear, seed=next(seeds), **black)),
-        (settings.contrast, lambda: layers.RandomContrast(settings.contrast, value_range=levels, seed=next(seeds))),
-        (settings.brightness, lambda: layers.RandomBrightness(settings.brightness, levels, seed=next(seeds))),
+    from training.affine import RandomAffine
+
+    seeds = iter(int(word) for word in np.random.SeedSequence(seed).generate_state(4) // 2)
+    flip, contrast, brightness, affine = seeds
+    levels = (0, 255)
+    grey = [
+        (settings.contrast, lambda: layers.RandomContrast(settings.contrast, value_range=levels, seed=contrast)),
+        (settings.brightness, lambda: layers.RandomBrightness(settings.brightness, levels, seed=brightness)),
     ]
-    return [make() for wished, make in wanted if wished]
+    amounts = (settings.rotation, settings.zoom, settings.shear, settings.shift)
+    places = [
+        (settings.flip, lambda: layers.RandomFlip("horizontal", seed=flip)),
+        (any(amounts), lambda: RandomAffine(*amounts, seed=affine)),
+    ]
+    return [make() for wished, make in grey if wished], [make() for wished, make in places if wished]

@@ -47,7 +47,7 @@ RECIPES = (
         batch_size=16,
         phases=(
             Phase("head", epochs=3, learning_rate=1e-3, backbone_layers=0),
-            Phase("whole network", epochs=12, learning_rate=1e-4, backbone_layers=None),
+            Phase("whole network", epochs=12, learning_rate=5e-5, backbone_layers=None),
         ),
         patience=4,
         monitor="valid_roc_auc",

@@ -67,7 +67,7 @@ def _over(backbone: str) -> Iterator[Recipe]:
         batch_size=16,
         phases=(
             Phase("head", epochs=2, learning_rate=1e-3, backbone_layers=0),
-            Phase("stages 3 and 4", epochs=10, learning_rate=1e-4, backbone_layers=116),
+            Phase("stages 3 and 4", epochs=8, learning_rate=5e-5, backbone_layers=116),
         ),
         patience=4,
         monitor="valid_roc_auc",
