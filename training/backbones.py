@@ -56,7 +56,8 @@ def backbone_features(name: str, side: int, weights: str) -> tuple[Any, Any]:
     Args:
         name: One of BACKBONES.
         side: Pixels.
-        weights: `imagenet`, `none` or a file.
+        weights: `imagenet`, `none`, a weights file, or a `.keras` file of a network over the same backbone, for
+            instance one that learnt another task on radiographs.
 
     Returns:
         The input (N, side, side, 1) uint8 and the last feature map (N, height, width, features).
@@ -82,19 +83,20 @@ def _load(backbone: Backbone, side: int, weights: str) -> Any:
 
     check_weights(weights)
     build: Callable[..., Any] = getattr(keras.applications, backbone.application)
-    source = None if weights == "none" else weights
+    downloaded = weights if weights == "imagenet" else None
     try:
-        if backbone.last_layer is None:
-            return build(include_top=False, weights=source, input_shape=(side, side, 3), name=BACKBONE)
-        # A file holds what is left after the cut; Keras' own download holds the whole network.
-        whole = build(include_top=False, weights=source if source == "imagenet" else None, input_shape=(side, side, 3))
-        cut = keras.Model(whole.input, whole.get_layer(backbone.last_layer).output, name=BACKBONE)
-        if source not in (None, "imagenet"):
-            cut.load_weights(source)
-        return cut
+        network: Any = build(include_top=False, weights=downloaded, input_shape=(side, side, 3), name=BACKBONE)
+        if backbone.last_layer is not None:
+            network = keras.Model(network.input, network.get_layer(backbone.last_layer).output, name=BACKBONE)
+        if weights.endswith(".keras"):
+            trained: Any = keras.saving.load_model(weights, compile=False, safe_mode=True)
+            network.set_weights(trained.get_layer(BACKBONE).get_weights())
+        elif weights not in ("imagenet", "none"):
+            network.load_weights(weights)
+        return network
     # Keras raises a bare Exception when a download fails, ValueError and OSError for files that do not fit.
     except Exception as error:
-        if source is None:
+        if weights == "none":
             raise ConfigurationError(f"The backbone cannot be built for {side} px: {error}") from error
         hint = (
             "Without a network give a file or none." if weights == "imagenet" else "Give a file made for this backbone."

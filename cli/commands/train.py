@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from cli.data_options import data_options
+
+if TYPE_CHECKING:
+    from training.data import DataChoices
 
 
 @click.command()
 @click.argument("recipe")
 @click.option(
-    "--data", type=click.Path(path_type=Path), required=True, help="Folder with MANIFEST.csv, or train/ and valid/."
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder with MANIFEST.csv, with train/ and valid/, or with one folder per class.",
 )
+@data_options
 @click.option("--epochs", type=click.IntRange(min=1), help="At most so many epochs in all.  [default: the recipe's]")
 @click.option("--batch-size", type=click.IntRange(1, 4096), help="Radiographs per step.  [default: the recipe's]")
 @click.option(
     "--weights",
     default="imagenet",
     show_default=True,
-    help="imagenet (downloads), none, or a file.",
+    help="imagenet (downloads), none, a weights file, or a .keras file over the same backbone.",
 )
 @click.option("--image-size", type=click.IntRange(32, 1024), help="Input side in pixels.  [default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0, 99_999), default=0, show_default=True, help="Of all random choices.")
@@ -39,6 +49,7 @@ import click
 def train(
     recipe: str,
     data: Path,
+    choices: DataChoices,
     epochs: int | None,
     batch_size: int | None,
     weights: str,
@@ -55,9 +66,10 @@ def train(
     from core.settings import Settings
     from training.backbones import check_weights
     from training.cross_validate import cross_validate, without_early_stopping
-    from training.data import read_dataset
+    from training.data import load_dataset
     from training.folds import OutOfFold
     from training.labels import labels_of_task
+    from training.leakage import LEAKAGE_FILE, check_leakage, leaks_in_words, write_leaks
     from training.metrics import figures
     from training.progress import terminal_progress
     from training.quiet import load_keras
@@ -71,15 +83,22 @@ def train(
     check_weights(weights)
     chosen = without_early_stopping(chosen) if folds else chosen
     options = Options(chosen, weights, seed, Settings.from_env(os.environ).max_pixels, folds or 0, precision)
-    dataset = read_dataset(data, labels_of_task(chosen.task))
+    dataset = load_dataset(data, labels_of_task(chosen.task), choices, max_pixels=options.max_pixels)
     for split in ("train", "valid"):
         dataset.split(split)
+    with terminal_progress() as progress:
+        dataset, leaks = check_leakage(
+            dataset, report=(run or Path("runs")) / LEAKAGE_FILE, max_pixels=options.max_pixels, progress=progress
+        )
     load_keras()
     description = describe(options, dataset)
     folder = RunFolder.start_or_resume(run or default_folder(description), description)
     done = f"; goes on after epoch {len(folder.rows)}" if folder.rows else ""
     counts = ", ".join(f"{count} {name}" for name, count in dataset.counts().items())
-    click.echo(f"Run {folder.folder}: {counts} images{done}.", err=True)
+    click.echo(f"Run {folder.folder}: {counts} images{done}. {dataset.dealt}", err=True)
+    if leaks:
+        write_leaks(leaks, folder.folder / LEAKAGE_FILE)
+        click.echo(f"{leaks_in_words(leaks)} The pairs are in {folder.folder / LEAKAGE_FILE}.", err=True)
     with terminal_progress() as progress:
         (cross_validate if folds else train_network)(options, dataset, folder, progress)
     best = finish(folder, chosen)

@@ -118,6 +118,16 @@ def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
         backbone_features("resnet50v2", SIDE, str(path))
 
 
+def test_a_network_can_begin_with_the_backbone_of_another_task(tmp_path: Path) -> None:
+    first = build("mobilenetv2-binary")
+    first.save(tmp_path / "first.keras")
+    second = find_recipe("mobilenetv2").build(SIDE, 10, str(tmp_path / "first.keras"))
+    pairs = zip(first.get_layer(BACKBONE).get_weights(), second.get_layer(BACKBONE).get_weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+        find_recipe("resnet50v2").build(SIDE, 10, str(tmp_path / "first.keras"))
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten classes by brightness, three images of each source; a manifest gives sources and splits."""
