@@ -16,12 +16,13 @@ def pooled_head(features: Any, *, classes: int, dropout: float, units: int = 0) 
     """
     import keras
 
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(features)
-    # Averages of a pretrained map differ by as little as 0.05; on one scale the head learns in a few epochs.
-    kept = keras.layers.BatchNormalization(momentum=0.9, name="pool_norm")(pooled)
+    single = {"dtype": "float32"}  # the head costs nothing, and the averages need their last digits
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool", **single)(features)
+    # Averages of a pretrained map differ by as little as 0.01; on one scale the head learns in a few epochs.
+    kept = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="pool_norm", **single)(pooled)
     if units:
-        kept = keras.layers.Dense(units, activation="relu", name="dense")(kept)
-    kept = keras.layers.Dropout(dropout, name="dropout")(kept)
+        kept = keras.layers.Dense(units, activation="relu", name="dense", **single)(kept)
+    kept = keras.layers.Dropout(dropout, name="dropout", **single)(kept)
     return probabilities(kept, classes=classes)
 
 
