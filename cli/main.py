@@ -24,7 +24,7 @@ COMMANDS = {
     "results": "List stored results.",
     "queue": "Show what waits, runs and has ended.",
     "retry": "Send failed work back to the queue.",
-    "models": "List, activate and deactivate models.",
+    "models": "List, activate, deactivate and import models.",
     "check": "Look over the installation and say what is wrong.",
     "migrate": "Bring the database's tables to this program's revision.",
     "train": "Train a model with one of the recipes.",

@@ -1,4 +1,9 @@
-"""From a network's probabilities to an answer: calibrated scores, label, confidence, prediction set, flags."""
+"""From a network's outputs to an answer: calibrated scores, label, confidence, prediction set, flags.
+
+With a decision threshold on the card (the binary question) the label is not the most probable class: a fracture missed
+costs more than a radiograph looked at in vain, so "fractured" is the answer from a probability well below one half on.
+The confidence stays the calibrated probability of the label that is shown; below one half it says just that.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.bundle import ModelCard
+from core.engines.outputs import Outputs
 from core.errors import ModelMismatch
 
-#: Set on an answer whose top probability is below the card's threshold: a person should look.
+#: Set on an answer that the card's `doubt` counts as unsure: a person should look.
 DOUBTFUL = "doubtful"
+#: Set when the network's outlier score is above the card's threshold: perhaps no radiograph at all.
+UNLIKE_RADIOGRAPHS = "unlike-radiographs"
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a model says of one radiograph. Research and education only, never a diagnosis."""
 
-    label: str  # the class with the highest score
-    confidence: float  # its calibrated probability, 0 to 1
+    label: str  # the most probable class, or with two classes what the decision threshold says
+    confidence: float  # the label's calibrated probability, 0 to 1
     scores: Mapping[str, float]  # every label to its calibrated probability; they sum to 1
-    prediction_set: tuple[str, ...]  # labels that cannot be ruled out, most probable first; never empty
+    prediction_set: tuple[str, ...]  # what cannot be ruled out, most probable first; the label is always in it
     flags: tuple[str, ...]
 
 
-def answers(probabilities: NDArray[np.floating], card: ModelCard) -> list[Answer | None]:
+def answers(outputs: Outputs, card: ModelCard) -> list[Answer | None]:
     """Turn a batch of network outputs into answers, in the same order.
 
     Args:
-        probabilities: (N, classes), as an engine returns them: rows of non-negative numbers that sum to 1.
+        outputs: As an engine returns them.
         card: Gives labels, temperature and thresholds.
 
     Returns:
@@ -40,14 +48,17 @@ def answers(probabilities: NDArray[np.floating], card: ModelCard) -> list[Answer
     Raises:
         ModelMismatch: The number of columns is not the number of labels.
     """
-    values = np.asarray(probabilities, dtype=np.float64)
+    values = np.asarray(outputs.probabilities, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != len(card.labels):
         raise ModelMismatch(
             f"{card.name} {card.version} returned an array of shape {values.shape}, expected (N, {len(card.labels)})."
         )
     sound = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-3)
     calibrated = calibrate(np.where(sound[:, np.newaxis], values, 1.0), card.temperature)
-    return [_answer(row, card) if good else None for row, good in zip(calibrated, sound, strict=True)]
+    strange = _strange(outputs, card)
+    return [
+        _answer(row, card, odd) if good else None for row, good, odd in zip(calibrated, sound, strange, strict=True)
+    ]
 
 
 def calibrate(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
@@ -69,16 +80,30 @@ def calibrate(probabilities: NDArray[np.floating], temperature: float) -> NDArra
     return calibrated
 
 
-def _answer(row: NDArray[np.float64], card: ModelCard) -> Answer:
+def _answer(row: NDArray[np.float64], card: ModelCard, strange: bool) -> Answer:
     order = [int(index) for index in np.argsort(-row, kind="stable")]
-    top = float(row[order[0]])
+    chosen = order[0] if card.decision_threshold is None else int(row[0] < card.decision_threshold)
     threshold = card.conformal_threshold
-    members = [index for index in order if threshold is not None and row[index] >= threshold] or order[:1]
-    doubtful = card.doubt_threshold is not None and top < card.doubt_threshold
+    members = [index for index in order if index == chosen or (threshold is not None and row[index] >= threshold)]
+    flags = ((DOUBTFUL, _doubtful(row, card)), (UNLIKE_RADIOGRAPHS, strange))
     return Answer(
-        label=card.labels[order[0]],
-        confidence=top,
+        label=card.labels[chosen],
+        confidence=float(row[chosen]),
         scores={label: float(value) for label, value in zip(card.labels, row, strict=True)},
         prediction_set=tuple(card.labels[index] for index in members),
-        flags=(DOUBTFUL,) if doubtful else (),
+        flags=tuple(flag for flag, raised in flags if raised),
     )
+
+
+def _doubtful(row: NDArray[np.float64], card: ModelCard) -> bool:
+    if card.doubt_band is not None:
+        low, high = card.doubt_band
+        return bool(low <= row[0] < high)
+    return card.doubt_threshold is not None and bool(row.max() < card.doubt_threshold)
+
+
+def _strange(outputs: Outputs, card: ModelCard) -> list[bool]:
+    if card.outlier_threshold is None or outputs.outlier_scores is None:
+        return [False] * len(outputs.probabilities)
+    # Written so that NaN counts as strange.
+    return [not score <= card.outlier_threshold for score in outputs.outlier_scores.tolist()]

@@ -36,6 +36,9 @@ class ModelCard:
     temperature: float  # divides the logits; 1 leaves the probabilities alone
     conformal_threshold: float | None  # least calibrated probability of a member of the prediction set
     doubt_threshold: float | None  # a top probability below this needs a human
+    doubt_band: tuple[float, float] | None  # from the first to below the second, P(labels[0]) needs a human
+    decision_threshold: float | None  # two labels: the answer is labels[0] from this P(labels[0]) on; None: the top one
+    outlier_threshold: float | None  # a score above this is unlike the radiographs that made the model
     files: Mapping[str, str]  # file name to sha256
     document: Mapping[str, Any]  # the whole card, for people and for later readers
 
@@ -58,15 +61,18 @@ class ModelCard:
                 temperature=float(document["calibration"]["temperature"]),
                 conformal_threshold=_optional(document.get("conformal"), "threshold"),
                 doubt_threshold=_optional(document.get("doubt"), "threshold"),
+                doubt_band=_band(document.get("doubt")),
+                decision_threshold=_optional(document.get("decision"), "threshold"),
+                outlier_threshold=_optional(document.get("outlier"), "threshold"),
                 files={str(name): str(digest) for name, digest in document["files"].items()},
                 document=document,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelMismatch(f"The model card is incomplete or wrong: {error!r}.") from error
-        card._check(document["input"].get("geometry"))
+        card._check(document["input"].get("geometry"), (document.get("decision") or {}).get("label"))
         return card
 
-    def _check(self, geometry: object) -> None:
+    def _check(self, geometry: object, decided: object) -> None:
         problems = []
         if self.task not in TASKS:
             problems.append(f"its task is {self.task!r}, not one of {', '.join(TASKS)}")
@@ -78,6 +84,13 @@ class ModelCard:
             problems.append(f"its input is {self.side} px with {self.channels} channels")
         if not 0 < self.temperature < math.inf:
             problems.append(f"its temperature is {self.temperature}")
+        numbers = (self.conformal_threshold, self.doubt_threshold, self.decision_threshold, self.outlier_threshold)
+        if not all(number is None or math.isfinite(number) for number in (*numbers, *(self.doubt_band or ()))):
+            problems.append("one of its thresholds is no finite number")
+        if self.decision_threshold is not None and (len(self.labels) != 2 or decided != self.labels[0]):
+            problems.append(f"its decision is about {decided!r}, not the first of two labels")
+        if self.doubt_band is not None and len(self.labels) != 2:
+            problems.append("its doubt is a band, which needs two labels")
         if problems:
             raise ModelMismatch(f"The card of {self.name} {self.version} cannot be used: {'; '.join(problems)}.")
 
@@ -171,6 +184,12 @@ def _words(labels: object) -> tuple[str, ...]:
     if not isinstance(labels, (list, tuple)):  # a single word would be taken letter by letter
         raise TypeError(f"labels are {labels!r}, not a list")
     return tuple(str(label) for label in labels)
+
+
+def _band(section: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    if section is None or "low" not in section:
+        return None
+    return float(section["low"]), float(section["high"])
 
 
 def _optional(section: Mapping[str, Any] | None, key: str) -> float | None:

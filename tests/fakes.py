@@ -21,6 +21,7 @@ from sqlalchemy import select, update
 from core.answers import Answer
 from core.bundle import ModelCard
 from core.database import Database, now
+from core.engines.outputs import Outputs
 from core.images import Frame, ImageFacts
 from core.preprocessing import GEOMETRY
 from core.records.claims import Claim, Verdict, claim_waiting, return_expired
@@ -87,15 +88,14 @@ class FakeClassifier:
         self.batches: list[int] = []  # the sizes of the batches that were asked about
         self._trouble = trouble
 
-    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, batch: NDArray[np.uint8]) -> Outputs:
         self.batches.append(len(batch))
         if self._trouble is not None and (wrong := self._trouble(batch)) is not None:
-            return wrong
+            return Outputs(wrong)
         brightness = batch.reshape(len(batch), -1).mean(axis=1, keepdims=True) / 255
         logits = brightness * np.linspace(0, 4, len(self.card.labels))
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        result: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-        return result
+        return Outputs((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32), 1 - brightness[:, 0])
 
 
 def some_answer(label: str = "spiral", labels: Sequence[str] = LABELS) -> Answer:

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 
-class RandomAffine(keras.layers.Layer):
+class RandomAffine(keras.layers.Layer):  # type: ignore[misc] # Keras carries no types
     """Turns, zooms, shears and shifts each picture by its own random amounts.
 
     Keras has a layer for each of the four, and each interpolates: four in a row blur what a fracture line is made of,
@@ -24,7 +24,7 @@ class RandomAffine(keras.layers.Layer):
         seed: Of the amounts.
     """
 
-    def __init__(self, rotation: float, zoom: float, shear: float, shift: float, seed: int) -> None:
+    def __init__(self, rotation: float, zoom: float, shear: float, shift: float, *, seed: int) -> None:
         super().__init__(trainable=False, dtype="float32")
         self.rotation, self.zoom, self.shear, self.shift = rotation, zoom, shear, shift
         self._generator = keras.random.SeedGenerator(seed)

@@ -86,12 +86,12 @@ def _layers(settings: Augmentation, seed: int) -> tuple[list[Any], list[Any]]:
     seeds = iter(int(word) for word in np.random.SeedSequence(seed).generate_state(4) // 2)
     flip, contrast, brightness, affine = seeds
     levels = (0, 255)
-    grey = [
+    grey: list[tuple[bool | float, Callable[[], Any]]] = [
         (settings.contrast, lambda: layers.RandomContrast(settings.contrast, value_range=levels, seed=contrast)),
         (settings.brightness, lambda: layers.RandomBrightness(settings.brightness, levels, seed=brightness)),
     ]
     amounts = (settings.rotation, settings.zoom, settings.shear, settings.shift)
-    places = [
+    places: list[tuple[bool | float, Callable[[], Any]]] = [
         (settings.flip, lambda: layers.RandomFlip("horizontal", seed=flip)),
         (any(amounts), lambda: RandomAffine(*amounts, seed=affine)),
     ]

@@ -1,34 +1,50 @@
 """Data sets: which radiograph has which class and belongs to which split.
 
-Two layouts are read. A manifest (`MANIFEST.csv` in the folder, or any CSV file with the columns `path`, `class`,
-`split` and perhaps `cluster_id` and `sha256`), or folders `train/ valid/ test/` with one folder per class in each.
-A manifest wins over folders: bone-break's own Train and Test folders share radiographs, its manifest does not.
+`layouts.py` reads them, `splitting.py` takes a share for validation where the data set has none, `leakage.py` holds the
+splits apart. A manifest wins over folders: bone-break's own Train and Test folders share radiographs, its manifest's
+column `split` does not.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-from core.bundle import sha256_of
 from core.errors import ConfigurationError
-from training.labels import normalise_label
+from training.layouts import MANIFEST, UNDEALT, read_samples
 from training.leakage import refuse_leakage
 from training.sample import SPLITS, Sample
+from training.splitting import deal, group_copies
 
-MANIFEST = "MANIFEST.csv"
-#: Manifest rows of this split are never used, for training nor for a figure.
-EXCLUDED = "excluded"
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-_READ_COLUMNS = frozenset({"path", "class", "split", "cluster_id", "sha256", None})
-_SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"} | {
-    "test": "test",
-    "testing": "test",
-}
+#: Largest picture that is decoded to look for copies; the default of FRACTURE_MAX_PIXELS.
+MAX_PIXELS = 64_000_000
+#: What is validated on where a data set has one folder per class and nothing is said.
+DEALT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class DataChoices:
+    """How a data set is to be read; `run.json` keeps it, so that `publish` reads the same."""
+
+    layout: str = "auto"  # one of layouts.LAYOUTS
+    split_column: str = "split"  # of the manifest
+    valid_share: float | None = None  # of each class, 0 to 1; None: DEALT_SHARE where there are no splits, else none
+    test_share: float = 0.0  # of each class, where there are no splits at all
+    allow_leakage: bool = False  # copies may lie in two splits; images are then dealt one by one
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> DataChoices:
+        """Read what `document` wrote; what is missing is as by default."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in document.items() if name in known})
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -37,6 +53,9 @@ class Dataset:
 
     folder: Path
     samples: tuple[Sample, ...]
+    choices: DataChoices = field(default_factory=DataChoices)
+    dealt: str = ""  # a sentence on what this program dealt out itself; empty: the splits are the data set's own
+    leakage: Mapping[str, int] = field(default_factory=dict)  # `leakage.count_leaks`; empty: none, or not looked for
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Return one split's samples.
@@ -61,6 +80,12 @@ class Dataset:
         parts = {name: data_hash(self.split(name)) for name in self.counts()}
         return {"all": data_hash(self.samples)} | parts
 
+    def description(self) -> dict[str, Any]:
+        """Return what `run.json` and a card hold of the data: counts, hashes and, if there are any, leaks."""
+        dealt = {"dealt": self.dealt} if self.dealt else {}
+        leakage = {"leakage": dict(self.leakage)} if self.leakage else {}
+        return {"counts": self.counts(), "sha256": self.hashes(), **dealt, **leakage}
+
 
 def data_hash(samples: Iterable[Sample]) -> str:
     """Identify labelled images by their content.
@@ -73,77 +98,68 @@ def data_hash(samples: Iterable[Sample]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def read_dataset(source: Path, labels: tuple[str, ...]) -> Dataset:
-    """Read a data set; every file is hashed, none is decoded.
+def read_dataset(
+    source: Path, labels: tuple[str, ...], choices: DataChoices | None = None, *, max_pixels: int = MAX_PIXELS
+) -> Dataset:
+    """Read a data set and refuse files or sources that lie in two splits, unless that is allowed.
 
-    Args:
-        source: A folder in one of the two layouts, or a manifest file.
-        labels: The labels of the task; other class names are an error.
+    Copies that are not the same file are looked for by `train` alone: it decodes every image anyway.
 
     Raises:
-        ConfigurationError: The folder or a file is missing, a class or split is unknown, a file differs from its
-            manifest, or the same image or source is in two splits.
+        ConfigurationError: As `load_dataset`, or the same image or source is in two splits.
     """
-    if source.is_dir():
-        manifest = source / MANIFEST
-        samples = list(_from_manifest(manifest, labels) if manifest.is_file() else _from_folders(source, labels))
-        folder = source
-    elif source.is_file() and source.suffix.lower() == ".csv":
-        samples, folder = list(_from_manifest(source, labels)), source.parent
-    else:
-        raise ConfigurationError(f"There is no data folder {source}; give the data set's folder or manifest as --data.")
+    dataset = load_dataset(source, labels, choices, max_pixels=max_pixels)
+    if not dataset.choices.allow_leakage:
+        refuse_leakage(dataset.samples)
+    return dataset
+
+
+def load_dataset(
+    source: Path, labels: tuple[str, ...], choices: DataChoices | None = None, *, max_pixels: int = MAX_PIXELS
+) -> Dataset:
+    """Read a data set. Every file is hashed; images are decoded only where splits are dealt out.
+
+    Args:
+        source: A folder in one of the layouts, or a manifest file.
+        labels: The labels of the task; other class names are an error.
+        choices: How to read it; None: the defaults.
+        max_pixels: Largest picture that is decoded.
+
+    Raises:
+        ConfigurationError: The folder or a file is missing, a class or split is unknown, or a file differs from its
+            manifest.
+    """
+    chosen = choices or DataChoices()
+    samples = read_samples(source, labels, layout=chosen.layout, split_column=chosen.split_column)
     if not samples:
         raise ConfigurationError(
-            f"The folder {source} holds no data set; expected {MANIFEST} or folders train/CLASS/ and valid/CLASS/."
+            f"The folder {source} holds no data set; expected {MANIFEST}, folders train/CLASS/ and valid/CLASS/, "
+            "or folders CLASS/."
         )
-    refuse_leakage(samples)
-    return Dataset(folder=folder.absolute(), samples=tuple(samples))
+    samples, dealt = _deal(samples, chosen, max_pixels)
+    folder = source if source.is_dir() else source.parent
+    return Dataset(folder=folder.absolute(), samples=tuple(samples), choices=chosen, dealt=dealt)
 
 
-def _from_manifest(manifest: Path, labels: tuple[str, ...]) -> Iterator[Sample]:
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            columns, rows = set(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigurationError(f"The manifest {manifest} cannot be read as CSV in UTF-8: {error}.") from error
-    missing = {"path", "class", "split"} - columns
-    if missing:
-        raise ConfigurationError(f"The manifest {manifest} has no column {', '.join(sorted(missing))}.")
-    for row in rows:
-        split = (row["split"] or "").strip().lower()
-        if split != EXCLUDED:
-            yield _manifest_sample(manifest, row, split, labels)
-
-
-def _manifest_sample(manifest: Path, row: dict[str, str], split: str, labels: tuple[str, ...]) -> Sample:
-    if split not in _SPLIT_NAMES:
-        raise ConfigurationError(f"{manifest} puts {row['path']} into the split {split!r}; use train, valid or test.")
-    path = manifest.parent / (row["path"] or "")
-    digest = _digest(path)
-    if row.get("sha256") and row["sha256"].lower() != digest:
-        raise ConfigurationError(f"{path} differs from its sha256 in {manifest.name}; fetch the data set again.")
-    return Sample(
-        path=path,
-        label=normalise_label(row["class"] or "", labels),
-        split=_SPLIT_NAMES[split],
-        cluster=row.get("cluster_id") or digest,
-        sha256=digest,
-        facts={name: value or "" for name, value in row.items() if name not in _READ_COLUMNS},
-    )
-
-
-def _from_folders(folder: Path, labels: tuple[str, ...]) -> Iterator[Sample]:
-    for split_folder in sorted(path for path in folder.iterdir() if path.name.lower() in _SPLIT_NAMES):
-        for class_folder in sorted(path for path in split_folder.iterdir() if path.is_dir()):
-            label = normalise_label(class_folder.name, labels)
-            for path in sorted(path for path in class_folder.rglob("*") if path.suffix.lower() in SUFFIXES):
-                digest = _digest(path)
-                yield Sample(path, label, _SPLIT_NAMES[split_folder.name.lower()], digest, digest)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256_of(path)
-    except OSError as error:
-        raise ConfigurationError(f"The image {path} cannot be read: {error.strerror}.") from error
+def _deal(samples: list[Sample], choices: DataChoices, max_pixels: int) -> tuple[list[Sample], str]:
+    """Deal out what has no split, or take the validation share from train; return the samples and a sentence."""
+    if samples[0].split == UNDEALT:
+        valid_share = DEALT_SHARE if choices.valid_share is None else choices.valid_share
+        shares, taken = {"test": choices.test_share, "valid": valid_share}, UNDEALT
+    elif choices.test_share:
+        raise ConfigurationError("The data set has splits of its own; a test share is for one folder per class.")
+    elif choices.valid_share is None:
+        return samples, ""
+    elif any(sample.split == "valid" for sample in samples):
+        raise ConfigurationError("The data set has a validation split of its own; leave out the validation share.")
+    else:
+        shares, taken = {"valid": choices.valid_share}, "train"
+    chosen = [sample for sample in samples if sample.split == taken]
+    if choices.allow_leakage:
+        groups, how = list(range(len(chosen))), "one by one, copies or not"
+    else:
+        groups, how = group_copies(chosen, max_pixels=max_pixels), "copies of one picture kept together"
+    shares = {split: share for split, share in shares.items() if share}
+    parts = " and ".join(f"{share:.0%} of each class as {split}" for split, share in shares.items())
+    others = [sample for sample in samples if sample.split != taken]
+    return [*others, *deal(chosen, shares, groups)], f"Dealt out by hash: {parts or 'all as train'}, {how}."

@@ -37,8 +37,11 @@ def probabilities(features: Any, *, classes: int) -> Any:
     """
     import keras
 
+    # All classes begin equally likely. Random weights on a thousand normalised features are noise that a few hundred
+    # pictures never unlearn (a head on MobileNetV2, bone-break: validation loss 2.8 nats, ln 10 is 2.3).
+    settings = {"dtype": "float32", "kernel_initializer": "zeros"}
     if classes > 2:
-        return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(features)
-    first = keras.layers.Dense(1, activation="sigmoid", dtype="float32", name="probability_of_first")(features)
+        return keras.layers.Dense(classes, activation="softmax", name="probabilities", **settings)(features)
+    first = keras.layers.Dense(1, activation="sigmoid", name="probability_of_first", **settings)(features)
     second = keras.layers.Rescaling(-1.0, 1.0, dtype="float32", name="probability_of_second")(first)
     return keras.layers.Concatenate(dtype="float32", name="probabilities")([first, second])

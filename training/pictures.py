@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from core.errors import ConfigurationError, RejectedImage
 from core.images import decode
 from core.preprocessing import to_model_input
+from training.near_duplicates import SIDE, Thumbnails, thumbnail
 from training.sample import Sample
 
 
@@ -47,14 +48,35 @@ def load_pictures(
     """
     images = np.empty((len(samples), side, side, channels), dtype=np.uint8)
     for index, sample in enumerate(samples):
-        try:
-            pixels = decode(sample.path.read_bytes(), max_pixels=max_pixels)
-        except (RejectedImage, OSError) as error:
-            raise ConfigurationError(f"{sample.path} cannot be used: {error} Take it out of the data set.") from error
-        images[index] = to_model_input(pixels, side=side, channels=channels)
+        images[index] = to_model_input(_decoded(sample, max_pixels), side=side, channels=channels)
         advance()
     return Pictures(
         images=images,
         targets=np.array([labels.index(sample.label) for sample in samples], dtype=np.int64),
         clusters=tuple(sample.cluster for sample in samples),
     )
+
+
+def load_thumbnails(
+    samples: Sequence[Sample], max_pixels: int, *, advance: Callable[[], None] = lambda: None
+) -> Thumbnails:
+    """Decode samples for a comparison; see `near_duplicates`.
+
+    Returns:
+        (N, SIDE, SIDE) uint8 in the order of the samples.
+
+    Raises:
+        ConfigurationError: An image cannot be decoded.
+    """
+    thumbnails = np.empty((len(samples), SIDE, SIDE), dtype=np.uint8)
+    for index, sample in enumerate(samples):
+        thumbnails[index] = thumbnail(_decoded(sample, max_pixels))
+        advance()
+    return thumbnails
+
+
+def _decoded(sample: Sample, max_pixels: int) -> NDArray[np.uint8]:
+    try:
+        return decode(sample.path.read_bytes(), max_pixels=max_pixels)
+    except (RejectedImage, OSError) as error:
+        raise ConfigurationError(f"{sample.path} cannot be used: {error} Take it out of the data set.") from error

@@ -15,6 +15,21 @@ _KNOWN: dict[str, dict[str, str]] = {
         "attribution": "Bone Break Classification Dataset, Roboflow Universe user curso-rphcb, CC BY 4.0.",
         "changes": "A part of the images and all images with contradicting labels are left out; the splits are ours.",
     },
+    "059c50836fc1cfc493b065f56b8459f6050d4b6f59d4033ee27b86ebf5ef736e": {
+        "name": "FracAtlas, reduced (fracture-binary)",
+        "url": "https://doi.org/10.6084/m9.figshare.22363012",
+        "licence": "CC BY 4.0",
+        "licence_url": "https://creativecommons.org/licenses/by/4.0/",
+        "attribution": (
+            "Abedeen, I., Rahman, M. A., Prottyasha, F. Z., Ahmed, T., Chowdhury, T. M., Shatabda, S. FracAtlas: A "
+            "Dataset for Fracture Classification, Localization and Segmentation of Musculoskeletal Radiographs. "
+            "Scientific Data 10, 521 (2023). doi:10.1038/s41597-023-02432-4."
+        ),
+        "changes": (
+            "Scaled to 320 px on the longer side, greyscale, re-saved as JPEG; duplicates, label conflicts, broken "
+            "files and a part of the images are left out; the splits are ours."
+        ),
+    },
 }
 _UNKNOWN = {
     "name": "a data set unknown to this program",
@@ -32,6 +47,10 @@ def data_source(sha256: str) -> dict[str, Any]:
 _KNOWN_WEIGHTS: dict[str, dict[str, str]] = {
     "c0a052cf6bb1012197f29fd9d1888a6285c4b4e50ccd0f4590db496ff029e764": {
         "name": "MobileNetV2 1.0, 224 px, ImageNet-1k, rebuilt from Google's TensorFlow Lite model",
+        "licence": "Apache-2.0",
+    },
+    "a1133b493f2984dea6b5e3ab88360c524d4e1ff1faa6f9a751218d3f1a8b1566": {
+        "name": "ResNet50V2 to stage 4, ImageNet-1k, rebuilt from Google's TensorFlow Lite model",
         "licence": "Apache-2.0",
     },
 }

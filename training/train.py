@@ -70,8 +70,9 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
             "class_weights": recipe.class_weights,
             "geometry": GEOMETRY,
         },
-        "data": {"counts": dataset.counts(), "sha256": dataset.hashes()},
+        "data": dataset.description(),
         "data_folder": str(dataset.folder),
+        "data_choices": dataset.choices.document(),
         "versions": {"python": platform.python_version()} | _installed(_PACKAGES),
     }
 

@@ -46,6 +46,8 @@ def _file_document(file: FileState) -> dict[str, Any]:
                 "flags": result.flags,
                 "model": result.model,
                 "error": result.error,
+                "unfinished": result.unfinished,
+                "fracture": None if result.fracture is None else result.fracture.document(),
                 "page": url_for("radiograph.radiograph_page", radiograph_id=result.id),
                 "image": url_for("images.get_image", radiograph_id=result.id),
             }

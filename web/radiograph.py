@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 
 from core.errors import BrokerUnavailable
 from core.records.details import answers_of, radiograph_facts, ways_in
+from core.records.fractures import FRACTURE_TASK, affirms
 from core.records.jobs import RETRYABLE, retry_jobs
 from core.records.results import get_radiograph
 from core.tables import ENDED
@@ -27,10 +28,13 @@ def radiograph_page(radiograph_id: int) -> str:
     with parts().database.reading() as session:
         facts = radiograph_facts(session, radiograph_id)
         answers, arrivals = answers_of(session, radiograph_id), ways_in(session, radiograph_id)
+    current = [answer for answer in answers if answer.active] or answers
+    binary = [answer.prediction for answer in current if answer.task == FRACTURE_TASK and answer.prediction]
     return render_template(
         "radiograph.html",
         radiograph=facts,
-        current=[answer for answer in answers if answer.active] or answers,
+        current=current,
+        unsuspected=bool(binary) and not affirms(binary[0].label),
         earlier=[answer for answer in answers if not answer.active] if any(a.active for a in answers) else [],
         unfinished=any(answer.status not in ENDED for answer in answers),
         retryable=any(answer.status in RETRYABLE for answer in answers),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from flask import Flask
 
+from core.records.fractures import affirms, fracture_probability
 from core.records.submissions import SubmissionState
 from core.tables import JobStatus, Source
 
@@ -21,7 +21,10 @@ _STATUS = {
     JobStatus.CANCELLED: "Cancelled",
 }
 _SOURCE = {Source.INBOX: "Inbox folder", Source.WEB: "This page", Source.API: "API", Source.COMMAND: "Command line"}
-_FLAGS = {"doubtful": "The model is unsure; a person should look."}
+_FLAGS = {
+    "doubtful": "The model is unsure; a person should look.",
+    "unlike-radiographs": "Unlike the radiographs that the model knows; perhaps not a radiograph.",
+}
 
 
 def percent(share: float) -> str:
@@ -79,9 +82,9 @@ def byte_size(count: int) -> str:
     return f"{count / 1024:.0f} KiB" if count < 2**20 else f"{count / 2**20:.1f}".removesuffix(".0") + " MiB"
 
 
-def fracture_score(scores: Mapping[str, float]) -> float:
-    """Return a binary model's probability of a fracture: that of the label which does not deny one."""
-    return sum(score for label, score in scores.items() if not label.startswith(("no-", "non-", "not-", "normal")))
+def fracture_words(label: str) -> str:
+    """Say what a binary model's label means; its threshold may suspect what is less likely than not."""
+    return "Fracture suspected" if affirms(label) else "No fracture suspected"
 
 
 def counted(count: int, one: str, many: str) -> str:
@@ -110,7 +113,7 @@ def add_filters(app: Flask) -> None:
     """Give the templates these words."""
     functions = (
         *(percent, status_words, source_words, flag_words, label_words),
-        *(moment, duration, byte_size, fracture_score, counted, progress_words),
+        *(moment, duration, byte_size, fracture_probability, fracture_words, counted, progress_words),
     )
     app.jinja_env.filters.update({function.__name__: function for function in functions})
     app.jinja_env.globals["PURPOSE"] = PURPOSE

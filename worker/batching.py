@@ -114,7 +114,7 @@ def classify(classifier: Classifier, batch: NDArray[np.uint8]) -> Sequence[Answe
         For each image its answer, or a sentence that says what the network did.
     """
     try:
-        results = answers(classifier.probabilities(batch), classifier.card)
+        results = answers(classifier.run(batch), classifier.card)
         if len(results) != len(batch):
             raise ValueError(f"{len(results)} answers for {len(batch)} images")
     # An engine can raise anything; which image made it do so is found by asking again, one by one.

@@ -16,6 +16,7 @@ from core.bundle import Bundle, find_bundles
 from core.engines.protocol import Classifier, load_classifier
 from core.errors import ModelNotFound, RejectedImage, UnreadableImage
 from core.preprocessing import to_model_input
+from core.records.fractures import FRACTURE_TASK, affirms, fracture_probability
 from core.settings import Settings
 
 
@@ -31,13 +32,18 @@ def classify(files: tuple[Path, ...], model: str | None, as_json: bool) -> None:
     Example: fracture-queue classify wrist.jpg --json
     """
     settings = settings_here()
-    classifiers = [load_classifier(bundle, settings.engine) for bundle in _chosen(settings, model)]
-    found = [_ask(classifier, path, settings) for path in files for classifier in classifiers]
+    # The binary question first: an unbroken bone has no kind of fracture.
+    bundles = sorted(_chosen(settings, model), key=lambda bundle: bundle.card.task != FRACTURE_TASK)
+    classifiers = [load_classifier(bundle, settings.engine) for bundle in bundles]
+    of_files = [[_ask(classifier, path, settings) for classifier in classifiers] for path in files]
+    found = [entry for entries in of_files for entry in entries]
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        for entry in found:
-            click.echo(_line(entry))
+        for entries in of_files:
+            unsuspected = any(_is_binary(entry) and not affirms(entry["label"]) for entry in entries)
+            for entry in entries:
+                click.echo(_line(entry, secondary=unsuspected))
     if any(entry["error"] for entry in found):
         raise SystemExit(1)
 
@@ -60,6 +66,7 @@ def _ask(classifier: Classifier, path: Path, settings: Settings) -> dict[str, An
     entry: dict[str, Any] = {
         "name": path.name,
         "model": f"{classifier.card.name}/{classifier.card.version}",
+        "task": classifier.card.task,
         "label": None,
         "confidence": None,
         "scores": {},
@@ -81,16 +88,25 @@ def _answer(classifier: Classifier, path: Path, settings: Settings) -> Answer:
         raise UnreadableImage(f"{path} cannot be read: {error.strerror}.") from error
     pixels = images.decode(data, max_pixels=settings.max_pixels)
     picture = to_model_input(pixels, side=classifier.card.side, channels=classifier.card.channels)
-    (answer,) = answers(classifier.probabilities(picture[np.newaxis]), classifier.card)
+    (answer,) = answers(classifier.run(picture[np.newaxis]), classifier.card)
     if answer is None:
         raise UnreadableImage("The network's answer is not a set of probabilities.")
     return answer
 
 
-def _line(entry: dict[str, Any]) -> str:
+def _is_binary(entry: dict[str, Any]) -> bool:
+    return entry["task"] == FRACTURE_TASK and entry["error"] is None
+
+
+def _line(entry: dict[str, Any], *, secondary: bool) -> str:
     if entry["error"]:
         return f"{entry['name']}: {entry['error']['words']} ({entry['error']['code']})"
-    others = ", ".join(
-        f"{label} {score:.2f}" for label, score in sorted(entry["scores"].items(), key=lambda item: -item[1])[1:3]
-    )
-    return f"{entry['name']}: {entry['label']} {entry['confidence']:.2f} ({others}; {entry['model']})"
+    flags = f"; {', '.join(entry['flags'])}" if entry["flags"] else ""
+    if _is_binary(entry):
+        words = "fracture suspected" if affirms(entry["label"]) else "no fracture suspected"
+        probability = fracture_probability(entry["scores"])
+        return f"{entry['name']}: {words}, probability {probability:.2f} ({entry['model']}{flags})"
+    ranked = sorted(entry["scores"].items(), key=lambda item: -item[1])
+    others = [f"{label} {score:.2f}" for label, score in ranked if label != entry["label"]][:2]
+    label = f"{'if fractured: ' if secondary else ''}{entry['label']} {entry['confidence']:.2f}"
+    return f"{entry['name']}: {label} ({', '.join(others)}; {entry['model']}{flags})"

@@ -115,12 +115,21 @@ def _write_json(found: Iterable[Result], stream: Any) -> None:
 def _write_csv(found: Iterable[Result], stream: Any) -> None:
     writer = csv.writer(stream)
     labels: list[str] = []
+    columns = (
+        *_COLUMNS,
+        "sha256",
+        "prediction_set",
+        "flags",
+        "fracture_probability",
+        "fracture_label",
+        "fracture_model",
+    )
     for number, result in enumerate(found):
         if number == 0:
             labels = sorted(result.scores)
-            writer.writerow([*_COLUMNS, "sha256", "prediction_set", "flags", *labels])
+            writer.writerow([*columns, *labels])
         document = _flat(result)
-        row = [document[column] for column in (*_COLUMNS, "sha256", "prediction_set", "flags")]
+        row = [document[column] for column in columns]
         writer.writerow([_formula_safe(cell) for cell in [*row, *(result.scores.get(label) for label in labels)]])
 
 
@@ -137,6 +146,9 @@ def _write_parquet(found: Iterable[Result], output: Path) -> None:
                 (name, pa.int64() if name == "id" else pa.float64() if name == "confidence" else pa.string())
                 for name in _COLUMNS
             ),
+            ("fracture_probability", pa.float64()),
+            ("fracture_label", pa.string()),
+            ("fracture_model", pa.string()),
             ("sha256", pa.string()),
             ("prediction_set", pa.string()),
             ("flags", pa.string()),
@@ -148,8 +160,10 @@ def _write_parquet(found: Iterable[Result], output: Path) -> None:
 
 def _flat(result: Result) -> dict[str, Any]:
     document = result.document()
+    fracture = document.pop("fracture") or {}
     return {
         **document,
+        **{f"fracture_{key}": fracture.get(key) for key in ("probability", "label", "model")},
         "error": f"{result.error['code']}: {result.error['words']}" if result.error else None,
         "prediction_set": " ".join(result.prediction_set),
         "flags": " ".join(result.flags),
@@ -166,15 +180,30 @@ def _table(found: Iterable[Result]) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, expand=True)
     table.add_column("ID", min_width=3)
     table.add_column("Name", no_wrap=True, overflow="ellipsis", ratio=1)
-    for heading, width in (("Status", 7), ("Label", 20), ("Conf.", 5), ("Received (UTC)", 16)):
+    for heading, width in (("Status", 7), ("Fracture", 8), ("Label", 20), ("Conf.", 5), ("Received (UTC)", 16)):
         table.add_column(heading, min_width=width)
     for result in found:
         table.add_row(
             str(result.id),
             result.name,
             result.status.value if result.status else "",
-            result.label or (result.error["words"] if result.error else ""),
+            _fracture(result),
+            _kind(result),
             "" if result.confidence is None else f"{result.confidence:.2f}",
             f"{result.received_at:%Y-%m-%d %H:%M}",
         )
     return table
+
+
+def _fracture(result: Result) -> str:
+    """Say what the binary model suspects, and how likely a fracture is."""
+    if result.fracture is None:
+        return ""
+    return f"{'yes' if result.fracture.suspected else 'no'} {result.fracture.probability:.2f}"
+
+
+def _kind(result: Result) -> str:
+    """Name the answer; in brackets where it is a kind of fracture and none is suspected."""
+    if result.label is None:
+        return result.error["words"] if result.error else ""
+    return f"({result.label})" if result.kind_is_secondary else result.label

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.bundle import Bundle
+from core.engines.outputs import Outputs, find_outputs
 from core.engines.quiet import held_back_standard_error
 from core.errors import ModelMismatch
 
@@ -34,15 +35,14 @@ class KerasClassifier:
         expected = (None, self.card.side, self.card.side, self.card.channels)
         if tuple(model.input_shape) != expected:
             raise ModelMismatch(f"{path} takes {tuple(model.input_shape)}, the card says {expected}.")
-        answered = (None, len(self.card.labels))
-        if tuple(model.output_shape) != answered:
-            raise ModelMismatch(f"{path} answers {tuple(model.output_shape)}, the card's labels need {answered}.")
+        self._positions = find_outputs([output.shape for output in model.outputs], self.card, path)
         # A traced function is about twice as fast as `predict` for small batches (docs/decisions.md). Its signature
         # leaves the batch open: otherwise each new size, the last batch of a drop for one, is traced anew.
         entry = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
-        self._call = tf.function(lambda batch: model(batch, training=False), input_signature=[entry])
+        self._call = tf.function(lambda batch: tf.nest.flatten(model(batch, training=False)), input_signature=[entry])
 
-    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the network; see `Classifier.probabilities`."""
-        result: NDArray[np.float32] = np.asarray(self._call(batch), dtype=np.float32)
-        return result
+    def run(self, batch: NDArray[np.uint8]) -> Outputs:
+        """Run the network; see `Classifier.run`."""
+        found = [np.asarray(output, dtype=np.float32) for output in self._call(batch)]
+        probabilities, outlier = self._positions
+        return Outputs(found[probabilities], None if outlier is None else found[outlier][:, 0])

@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from core.bundle import Bundle
+from core.engines.outputs import Outputs, find_outputs
 from core.engines.quiet import held_back_standard_error
 from core.errors import ModelMismatch
 
@@ -31,19 +32,21 @@ class LiteRTClassifier:
         except (ValueError, RuntimeError) as error:
             raise ModelMismatch(f"{path} is no usable LiteRT model: {error}.") from error
         (self._input,) = self._interpreter.get_input_details()
-        (self._output,) = self._interpreter.get_output_details()
         expected = [1, self.card.side, self.card.side, self.card.channels]
         if self._input["shape"].tolist() != expected:
             raise ModelMismatch(f"{path} takes {self._input['shape'].tolist()}, the card says {expected}.")
-        answered = [1, len(self.card.labels)]
-        if self._output["shape"].tolist() != answered:
-            raise ModelMismatch(f"{path} answers {self._output['shape'].tolist()}, the card's labels need {answered}.")
+        outputs = self._interpreter.get_output_details()
+        positions = find_outputs([output["shape"].tolist() for output in outputs], self.card, path)
+        self._probabilities, self._outlier = (None if at is None else outputs[at]["index"] for at in positions)
 
-    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run the network; see `Classifier.probabilities`."""
+    def run(self, batch: NDArray[np.uint8]) -> Outputs:
+        """Run the network; see `Classifier.run`."""
         rows = np.empty((len(batch), len(self.card.labels)), dtype=np.float32)
+        strangeness = np.empty(len(batch), dtype=np.float32)
         for index, image in enumerate(batch):
             self._interpreter.set_tensor(self._input["index"], image[np.newaxis].astype(self._input["dtype"]))
             self._interpreter.invoke()
-            rows[index] = self._interpreter.get_tensor(self._output["index"])[0]
-        return rows
+            rows[index] = self._interpreter.get_tensor(self._probabilities)[0]
+            if self._outlier is not None:
+                strangeness[index] = self._interpreter.get_tensor(self._outlier)[0, 0]
+        return Outputs(rows, None if self._outlier is None else strangeness)

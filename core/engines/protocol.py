@@ -1,4 +1,4 @@
-"""What every engine does: load a bundle, give the probabilities of a batch."""
+"""What every engine does: load a bundle, run a batch through its network."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.bundle import Bundle, ModelCard
+from core.engines.outputs import Outputs
 from core.errors import ConfigurationError
 
 
@@ -17,14 +18,15 @@ class Classifier(Protocol):
     card: ModelCard
     engine: str  # with its version, as stored with each prediction: "litert 2.3.0"
 
-    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run the network.
 
         Args:
             batch: (N, side, side, channels) uint8, each from `preprocessing.to_model_input`.
 
         Returns:
-            (N, classes) float32 in the order of `card.labels`; rows sum to 1.
+            The probabilities of N images, in the order of `card.labels`, and their outlier scores if the card has
+            a threshold for them.
         """
         ...
 

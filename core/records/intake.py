@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from core.database import insert_ignoring, now
@@ -194,8 +194,18 @@ def _record_arrivals(
 
 
 def _record_jobs(session: Session, radiograph_ids: Sequence[int], model_ids: Sequence[int], priority: int) -> int:
-    """Add the jobs that are missing; return how many."""
+    """Add the jobs that are missing; return how many. Those that wait already wait no longer than new ones would."""
     at = now(session)
+    session.execute(
+        update(JobRow)
+        .where(
+            JobRow.radiograph_id.in_(radiograph_ids),
+            JobRow.model_version_id.in_(model_ids),
+            JobRow.status == JobStatus.WAITING,
+            JobRow.priority < priority,
+        )
+        .values(priority=priority)
+    )
     existing = {
         (radiograph, model)
         for radiograph, model in session.execute(

@@ -15,6 +15,9 @@ from core.errors import NotFound
 from core.records.events import Event, record_events
 from core.tables import ModelVersionRow
 
+#: The names under which this project ships its model of each task.
+_SHIPPED = {"fracture-type": "fracture-types", "fracture": "fracture"}
+
 
 @dataclass(frozen=True)
 class ModelVersion:
@@ -37,8 +40,9 @@ class ModelVersion:
 def register_bundles(session: Session, bundles: Sequence[Bundle], actor: str) -> list[ModelVersion]:
     """Make the table agree with the bundles on disk.
 
-    A name that has no active version left gets its newest installed one; nothing else is activated or deactivated,
-    so a person's choice stays.
+    A new installation begins with one model for each task: the shipped one, or the first by name. Afterwards a
+    bundle that comes, by an upgrade or an import, waits for `models activate`: a person's choice stays. Only where an
+    active version's bundle is gone, the newest installed one of its name takes its place.
 
     Returns:
         All versions known, by name and version.
@@ -57,7 +61,7 @@ def register_bundles(session: Session, bundles: Sequence[Bundle], actor: str) ->
         }
         for bundle in bundles
     ]
-    known = set(session.scalars(select(ModelVersionRow.name)))
+    is_new = session.scalar(select(ModelVersionRow.id).limit(1)) is None
     insert_ignoring(session, ModelVersionRow, rows)
     here = [bundle.sha256 for bundle in bundles]
     session.execute(
@@ -70,10 +74,12 @@ def register_bundles(session: Session, bundles: Sequence[Bundle], actor: str) ->
         group = [version for version in versions if version.name == name]
         gone = [version for version in group if version.active and not version.installed]
         present = [version for version in group if version.installed]
-        if present and (name not in known or gone) and not any(version.active for version in present):
+        if present and gone and not any(version.active for version in present):
             _switch(session, present[-1], active=True, actor=actor)
             for version in gone:
                 _switch(session, version, active=False, actor=actor)
+    for version in _first_choice(versions) if is_new else ():
+        _switch(session, version, active=True, actor=actor)
     return list_models(session)
 
 
@@ -121,6 +127,17 @@ def set_active(session: Session, full_name: str, *, active: bool, actor: str) ->
                 _switch(session, other, active=False, actor=actor)
     if chosen.active != active:
         _switch(session, chosen, active=active, actor=actor)
+    return chosen
+
+
+def _first_choice(versions: Sequence[ModelVersion]) -> list[ModelVersion]:
+    """Return one version for each task: the newest of the shipped name, or else of the first name."""
+    chosen = []
+    for task in sorted({version.task for version in versions}):
+        group = [version for version in versions if version.task == task]
+        names = {version.name for version in group}
+        name = _SHIPPED[task] if _SHIPPED.get(task) in names else min(names)
+        chosen += [version for version in group if version.name == name][-1:]
     return chosen
 
 

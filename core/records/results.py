@@ -11,7 +11,9 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from core.errors import NotFound
+from core.records.fractures import Fracture, fractures_of
 from core.tables import (
+    ENDED,
     ArrivalRadiographRow,
     ArrivalRow,
     JobRow,
@@ -67,6 +69,13 @@ class Result:
     received_at: datetime
     finished_at: datetime | None
     error: dict[str, str] | None  # code and words
+    unfinished: bool  # some model, this one or another, still has to answer or fail
+    fracture: Fracture | None  # what the binary model says of it, whichever model was asked for; None: nothing yet
+
+    @property
+    def kind_is_secondary(self) -> bool:
+        """Whether the answer names a kind of fracture although the binary model suspects none."""
+        return self.fracture is not None and not self.fracture.suspected and self.model != self.fracture.model
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON types; the keys are a contract."""
@@ -76,6 +85,7 @@ class Result:
             "status": None if self.status is None else self.status.value,
             "received_at": self.received_at.isoformat(),
             "finished_at": None if self.finished_at is None else self.finished_at.isoformat(),
+            "fracture": None if self.fracture is None else self.fracture.document(),
         }
 
 
@@ -243,6 +253,8 @@ def _results(session: Session, query: _ResultQuery) -> list[Result]:
         wanted = select(ScoreRow).where(ScoreRow.prediction_id.in_(ids[start : start + _PAGE]))
         for score in session.scalars(wanted.order_by(ScoreRow.probability.desc(), ScoreRow.label)):
             scores.setdefault(score.prediction_id, {})[score.label] = score.probability
+    unfinished = _unfinished(session, [radiograph.id for radiograph, *_ in rows])
+    fractures = fractures_of(session, [radiograph.id for radiograph, *_ in rows])
     return [
         Result(
             id=radiograph.id,
@@ -260,6 +272,16 @@ def _results(session: Session, query: _ResultQuery) -> list[Result]:
             received_at=radiograph.received_at,
             finished_at=job.finished_at if job else None,
             error={"code": job.error_code, "words": job.error_words or ""} if job and job.error_code else None,
+            unfinished=radiograph.id in unfinished,
+            fracture=fractures.get(radiograph.id),
         )
         for radiograph, job, prediction, name, version in rows
     ]
+
+
+def _unfinished(session: Session, radiograph_ids: Sequence[int]) -> set[int]:
+    found: set[int] = set()
+    for start in range(0, len(radiograph_ids), _PAGE):
+        wanted = JobRow.radiograph_id.in_(radiograph_ids[start : start + _PAGE])
+        found |= set(session.scalars(select(JobRow.radiograph_id).where(wanted, JobRow.status.not_in(ENDED))))
+    return found

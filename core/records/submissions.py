@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, aliased
 
 from core.errors import NotFound
 from core.records.results import Result, results_of
-from core.tables import ENDED, ArrivalRadiographRow, ArrivalRow, ArrivalStatus, Source, SubmissionRow
+from core.tables import ArrivalRadiographRow, ArrivalRow, ArrivalStatus, Source, SubmissionRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class FileState:
     @property
     def unfinished(self) -> bool:
         """Whether a job of this file still has to end."""
-        return any(result.status is not None and result.status not in ENDED for result in self.results)
+        return any(result.unfinished for result in self.results)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,8 +44,15 @@ def forget_networks() -> Iterator[None]:
 
 
 def build(name: str) -> Any:
+    """Build a recipe's network, and let its last layer say something: it begins with zeros."""
     recipe = find_recipe(name)
-    return recipe.build(SIDE, len(labels_of_task(recipe.task)), "none")
+    model = recipe.build(SIDE, len(labels_of_task(recipe.task)), "none")
+    last = next(
+        layer for layer in model.layers if layer.name in ("probabilities", "probability_of_first") and layer.weights
+    )
+    generator = np.random.default_rng(7)
+    last.set_weights([generator.normal(size=weight.shape) for weight in last.get_weights()])
+    return model
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -56,6 +63,7 @@ def test_a_network_answers_with_probabilities_and_survives_its_file(name: str, t
     answered = model.predict(PICTURES, verbose=0)
     assert answered.shape == (2, len(labels_of_task(find_recipe(name).task)))
     assert answered.sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert answered.std() > 0.01
     model.save(tmp_path / "network.keras")
     again = keras.saving.load_model(tmp_path / "network.keras", compile=False, safe_mode=True)
     assert again.predict(PICTURES, verbose=0) == pytest.approx(answered, abs=1e-5)

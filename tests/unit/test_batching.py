@@ -140,13 +140,13 @@ def raises(batch: NDArray[np.uint8]) -> None:
 
 
 def gives_nan(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-    rows = FakeClassifier().probabilities(batch)
+    rows = np.array(FakeClassifier().run(batch).probabilities)
     rows[[bright(image) for image in batch]] = np.nan
     return rows
 
 
 def drops_a_row(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return FakeClassifier().probabilities(batch[[not bright(image) for image in batch]])
+    return FakeClassifier().run(batch[[not bright(image) for image in batch]]).probabilities
 
 
 def has_a_column_too_many(batch: NDArray[np.uint8]) -> NDArray[np.float32] | None:

@@ -17,6 +17,20 @@ def test_a_card_gives_what_serving_needs() -> None:
     assert (card.labels, card.side, card.channels) == (("greenstick", "oblique", "spiral"), 32, 1)
     assert (card.temperature, card.conformal_threshold, card.doubt_threshold) == (1.5, 0.1, 0.5)
     assert card.document["title"] == card.title
+    assert (card.doubt_band, card.decision_threshold, card.outlier_threshold) == (None, None, None)
+
+
+def test_a_binary_card_gives_its_decision_its_band_of_doubt_and_its_outlier_threshold() -> None:
+    card = ModelCard.from_document(
+        card_document(
+            labels=["fractured", "not-fractured"],
+            decision={"label": "fractured", "threshold": 0.2},
+            doubt={"low": 0.1, "high": 0.5},
+            outlier={"threshold": 1.3},
+        )
+    )
+    assert (card.decision_threshold, card.doubt_band, card.outlier_threshold) == (0.2, (0.1, 0.5), 1.3)
+    assert card.doubt_threshold is None
 
 
 @pytest.mark.parametrize("field", ["name", "version", "task", "labels", "input", "calibration", "files"])
@@ -42,6 +56,10 @@ def test_a_card_without_a_field_names_it(field: str) -> None:
         ({"calibration": {}}, "incomplete or wrong: KeyError"),
         ({"labels": 7}, "incomplete or wrong: TypeError"),
         ({"labels": "spiral"}, "incomplete or wrong: TypeError"),
+        ({"decision": {"label": "spiral", "threshold": 0.2}}, "its decision is about 'spiral', not the first of two"),
+        ({"doubt": {"low": 0.1, "high": 0.4}}, "its doubt is a band, which needs two labels"),
+        ({"outlier": {"threshold": float("nan")}}, "one of its thresholds is no finite number"),
+        ({"doubt": {"low": 0.1}}, "incomplete or wrong: KeyError\\('high'\\)"),
         ({"files": ["model.keras"]}, "incomplete or wrong: AttributeError"),
     ],
 )

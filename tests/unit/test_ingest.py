@@ -24,7 +24,7 @@ from core.tables import (
     SubmissionRow,
 )
 from tests.conftest import add_model, draw_radiograph
-from tests.fakes import black_png, event_kinds, jobs_of, saved
+from tests.fakes import black_png, claimed, event_kinds, jobs_of, saved, take_in
 
 
 class Door:
@@ -244,3 +244,14 @@ def test_strange_names_reach_the_database(door: Door) -> None:
     door.take(*((name, draw_radiograph(number)) for number, name in enumerate(names)))
     with door.database.reading() as session:
         assert list(session.scalars(select(ArrivalRow.name).order_by(ArrivalRow.id))) == [*map(displayable, names)]
+
+
+def test_a_person_who_uploads_what_waits_in_a_bulk_drop_does_not_wait_behind_it(
+    database: Database, model_id: int
+) -> None:
+    take_in(database, 1, 2, source=Source.INBOX)
+    assert take_in(database, 2, source=Source.WEB).new_jobs == 0
+    assert [job.priority for job in jobs_of(database)] == [0, 10]
+    take_in(database, 2, source=Source.INBOX)
+    assert [job.priority for job in jobs_of(database)] == [0, 10]
+    assert [job.radiograph_id for job in claimed(database, model_id, limit=1).jobs] == [2]

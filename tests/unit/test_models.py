@@ -68,6 +68,23 @@ def test_an_active_version_whose_bundle_is_gone_gives_way_to_the_newest_installe
     assert active(database) == ["fracture-types/1.9.0"]
 
 
+def test_a_new_installation_begins_with_the_shipped_model_of_each_task(database: Database, models: Path) -> None:
+    write_bundle(models, name="a-slow-teacher")
+    write_bundle(models, name="fracture", task="fracture")
+    write_bundle(models, name="an-imported-one", task="fracture")
+    register(database, models)
+    assert active(database) == ["fracture/1.0.0", "fracture-types/1.10.0"]
+
+
+def test_a_model_that_comes_later_waits_to_be_activated(database: Database, models: Path) -> None:
+    register(database, models)
+    write_bundle(models, name="fracture", task="fracture")
+    register(database, models)
+    assert active(database) == ["fracture-types/1.10.0"]
+    activate(database, "fracture")
+    assert active(database) == ["fracture/1.0.0", "fracture-types/1.10.0"]
+
+
 def test_one_version_of_each_name_is_active(database: Database, models: Path) -> None:
     write_bundle(models, name="binary", task="fracture")
     register(database, models)
@@ -107,7 +124,7 @@ def test_a_worker_does_not_start_without_any_active_model_installed(
     write_bundle(tmp_path / "others", name="another")
     with database.transaction() as session:
         register_bundles(session, find_bundles(tmp_path / "others"), "test")
-    activate(database, "another", active=False)
+    assert active(database) == ["fracture-types/1.10.0"]
     with database.reading() as session:
         assert [version.full_name for version in list_models(session) if version.installed] == ["another/1.0.0"]
     with pytest.raises(ModelNotFound, match=r"None of the active models \(fracture-types/1.10.0\) is installed"):

@@ -8,11 +8,15 @@ import pytest
 from core.answers import calibrate
 from training.calibrate import BOUNDS, fit_temperature
 from training.metrics import (
-    bootstrap_intervals,
+    Floats,
+    binomial_interval,
     class_figures,
+    cluster_intervals,
     confusion_matrix,
     expected_calibration_error,
     figures,
+    perfect_ece,
+    roc_auc,
 )
 
 #: Six images of three classes: 0 0 0 1 1 2 are true, 0 0 1 1 1 0 are predicted.
@@ -75,21 +79,81 @@ def test_weights_count_images_several_times() -> None:
     assert weighted == pytest.approx(figures(PROBABILITIES[repeated], TARGETS[repeated]))
 
 
+def test_the_two_class_figures_follow_the_label_that_was_given() -> None:
+    # Three fractured, two not; called fractured from 0.2 on, as a bundle with a decision threshold does.
+    probabilities = np.array([[0.9, 0.1], [0.3, 0.7], [0.1, 0.9], [0.25, 0.75], [0.05, 0.95]])
+    targets = np.array([0, 0, 0, 1, 1])
+    found = figures(probabilities, targets, predicted=(probabilities[:, 0] < 0.2).astype(np.int64))
+    assert found["sensitivity"] == pytest.approx(2 / 3)
+    assert found["specificity"] == pytest.approx(1 / 2)
+    assert found["accuracy"] == pytest.approx(3 / 5)
+    assert found["roc_auc"] == pytest.approx(5 / 6)  # the pair (0.1, 0.25) alone is the wrong way round
+
+
+@pytest.mark.parametrize("decimals", [1, 6])  # with one decimal there are many ties
+def test_the_area_agrees_with_scikit_learn(decimals: int) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    generator = np.random.default_rng(5)
+    scores, positive = generator.random(300).round(decimals), generator.random(300) < 0.2
+    weights = generator.integers(0, 4, 300).astype(np.float64)
+    assert roc_auc(scores, positive) == pytest.approx(metrics.roc_auc_score(positive, scores))
+    weighted = metrics.roc_auc_score(positive, scores, sample_weight=weights)
+    assert roc_auc(scores, positive, weights) == pytest.approx(weighted)
+
+
+def test_the_area_has_no_value_without_both_kinds() -> None:
+    assert np.isnan(roc_auc(np.array([0.1, 0.2]), np.array([True, True])))
+
+
+def test_the_area_of_many_classes_agrees_with_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    generator = np.random.default_rng(4)
+    targets, probabilities = generator.integers(4, size=200), generator.dirichlet(np.ones(4), size=200)
+    expected = metrics.roc_auc_score(targets, probabilities, multi_class="ovr")
+    assert figures(probabilities, targets)["macro_roc_auc"] == pytest.approx(expected)
+
+
 def test_the_calibration_error_of_two_equal_parts() -> None:
     # Half the images are sure (0.9) and right in 1 of 2, half unsure (0.6) and right in 2 of 2.
-    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
-    targets = np.array([0, 1, 0, 0])
-    assert expected_calibration_error(probabilities, targets, bins=2) == pytest.approx((0.4 + 0.4) / 2)
+    confidence, hits = np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, False, True, True])
+    assert expected_calibration_error(confidence, hits, bins=2) == pytest.approx((0.4 + 0.4) / 2)
 
 
 def test_the_calibration_error_takes_fewer_images_than_bins() -> None:
-    assert expected_calibration_error(np.array([[0.75, 0.25]]), np.array([0]), bins=10) == pytest.approx(0.25)
+    assert expected_calibration_error(np.array([0.75]), np.array([True]), bins=10) == pytest.approx(0.25)
+
+
+def test_a_perfectly_calibrated_model_stays_below_its_limit_nineteen_times_in_twenty() -> None:
+    generator = np.random.default_rng(8)
+    confidence = generator.uniform(0.2, 0.9, 150)
+    mean, limit = perfect_ece(confidence)
+    errors = [expected_calibration_error(confidence, generator.random(150) < confidence) for _ in range(2000)]
+    assert mean == pytest.approx(np.mean(errors), rel=0.03)
+    assert np.mean(np.array(errors) <= limit) == pytest.approx(0.95, abs=0.015)
+    assert (mean, limit) == perfect_ece(confidence)
+
+
+def test_an_overconfident_model_exceeds_the_limit() -> None:
+    generator = np.random.default_rng(9)
+    confidence = generator.uniform(0.5, 0.95, 400)
+    hits = generator.random(400) < confidence - 0.2
+    assert expected_calibration_error(confidence, hits) > perfect_ece(confidence)[1]
+
+
+def test_the_exact_interval_of_a_share() -> None:
+    # Clopper and Pearson's own values for 9 of 10.
+    assert binomial_interval(9, 10) == pytest.approx((0.5550, 0.9975), abs=1e-4)
+    assert binomial_interval(10, 10)[1] == 1
+
+
+def intervals(probabilities: Floats, targets: np.ndarray, clusters: list[str]) -> dict[str, tuple[float, float]]:
+    return cluster_intervals(lambda weights: figures(probabilities, targets, weights), clusters, draws=200)
 
 
 def test_intervals_are_the_same_on_every_run_and_hold_the_figure() -> None:
     clusters = ["a", "a", "b", "c", "d", "e"]
-    first = bootstrap_intervals(PROBABILITIES, TARGETS, clusters, draws=200)
-    assert first == bootstrap_intervals(PROBABILITIES, TARGETS, clusters, draws=200)
+    first = intervals(PROBABILITIES, TARGETS, clusters)
+    assert first == intervals(PROBABILITIES, TARGETS, clusters)
     found = figures(PROBABILITIES, TARGETS)
     assert all(low <= found[name] <= high for name, (low, high) in first.items())
 
@@ -98,10 +162,15 @@ def test_whole_clusters_are_drawn() -> None:
     # 20 right and 20 wrong images: alone they give a narrow interval, as two sources anything is possible.
     probabilities = np.tile([[0.8, 0.2]], (40, 1))
     targets = np.array([0] * 20 + [1] * 20)
-    alone = bootstrap_intervals(probabilities, targets, [str(index) for index in range(40)])["accuracy"]
-    sources = bootstrap_intervals(probabilities, targets, ["right"] * 20 + ["wrong"] * 20)["accuracy"]
+    alone = intervals(probabilities, targets, [str(index) for index in range(40)])["accuracy"]
+    sources = intervals(probabilities, targets, ["right"] * 20 + ["wrong"] * 20)["accuracy"]
     assert 0.3 < alone[0] < 0.4 < 0.6 < alone[1] < 0.7
     assert sources == (0, 1)
+
+
+def test_draws_without_a_positive_image_do_not_count() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+    assert intervals(probabilities, np.array([0, 1, 1]), ["a", "b", "c"])["roc_auc"] == (1, 1)
 
 
 def test_the_temperature_of_an_overconfident_network_is_found_again() -> None:

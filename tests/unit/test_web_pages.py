@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import draw_radiograph
 from tests.unit.web_fixtures import Site
-from web.words import PURPOSE, byte_size, duration, fracture_score, label_words, percent
+from web.words import PURPOSE, byte_size, duration, fracture_probability, label_words, percent
 
 
 class Page(HTMLParser):
@@ -36,6 +36,7 @@ def filled(site: Site) -> Site:
     return site
 
 
+BINARY = ("fractured", "not-fractured")
 ADDRESSES = ["/", "/results", "/radiographs/1", "/radiographs/2", "/radiographs/3", "/submissions/1", "/queue"]
 
 
@@ -140,6 +141,87 @@ def test_how_likely_a_fracture_comes_first(site: Site) -> None:
     assert "data-live" in text
 
 
+@pytest.fixture
+def both(site: Site) -> Site:
+    """A radiograph that the binary model has answered and one where only the kind is known, and a fractured one."""
+    site.take_in(1)
+    site.classify("avulsion", 0.6)
+    site.add_model("broken", task="fracture", labels=BINARY)
+    for seed, fracture in ((2, 0.06), (3, 0.8)):
+        site.take_in(seed)
+        site.classify_only(2, "fractured" if fracture > 0.5 else "not-fractured", max(fracture, 1 - fracture), BINARY)
+        site.classify("spiral", 0.7)
+    return site
+
+
+def test_a_list_says_first_whether_a_fracture_is_suspected(both: Site) -> None:
+    for address in ("/results", "/submissions/2", "/submissions/3"):
+        rows = re.findall(r'<li class="row">.*?</li>', both.client.get(address).text, flags=re.S)
+        by_name = {re.search(r"hand \d", row)[0]: re.sub(r"<[^>]*>|\s+", " ", row) for row in rows}  # type: ignore[index]
+        words = {name: " ".join(text.split()) for name, text in by_name.items()}
+        if "hand 1" in words:
+            assert "suspected" not in words["hand 1"]
+            assert "Avulsion 60 %" in words["hand 1"]
+        if "hand 2" in words:
+            assert "No fracture suspected fracture 6 % if fractured: Spiral 70 %" in words["hand 2"]
+        if "hand 3" in words:
+            assert re.search(r"(?<!No )Fracture suspected fracture 80 % Spiral 70 %", words["hand 3"])
+
+
+def test_a_kind_is_secondary_where_no_fracture_is_suspected(both: Site) -> None:
+    first, second = re.findall(r"<article.*?</article>", both.client.get("/radiographs/2").text, flags=re.S)
+    assert "No fracture suspected" in first
+    assert "If it is fractured: kind" in second
+    assert "names one for every picture" in second
+    first, second = re.findall(r"<article.*?</article>", both.client.get("/radiographs/3").text, flags=re.S)
+    assert "No fracture suspected" not in first
+    assert "Fracture suspected" in first
+    assert "Kind of fracture" in second
+    assert "names one for every picture" not in second
+
+
+def test_a_fracture_suspected_below_one_half_is_shown_as_the_model_decides(site: Site) -> None:
+    site.add_model("broken", task="fracture", labels=BINARY)
+    site.take_in(1)
+    site.classify_only(2, "fractured", 0.2, BINARY)
+    text = site.client.get("/results").text
+    assert "Fracture suspected" in text
+    assert "fracture 20 %" in text
+    assert "Waiting in the queue" in text
+
+
+def test_a_submission_is_unfinished_until_both_models_have_answered(site: Site) -> None:
+    site.add_model("broken", task="fracture", labels=BINARY)
+    site.take_in(1)
+    site.classify_only(1, "spiral", 0.7, ("avulsion", "greenstick", "spiral"))
+    document = site.client.get("/api/v1/submissions/1").json
+    assert document["unfinished"] == 1
+    [result] = document["files"][0]["results"]
+    assert (result["status"], result["unfinished"]) == ("done", True)
+    assert "Not all models have answered yet." in site.client.get("/results").text
+    assert "data-live" in site.client.get("/submissions/1").text
+    site.classify_only(2, "not-fractured", 0.9, BINARY)
+    assert site.client.get("/api/v1/submissions/1").json["unfinished"] == 0
+    assert "data-live" not in site.client.get("/submissions/1").text
+
+
+def test_the_json_carries_the_binary_answer_beside_the_kind(both: Site) -> None:
+    listed = {each["id"]: each for each in both.client.get("/api/v1/radiographs").json["radiographs"]}
+    assert listed[1]["fracture"] is None
+    assert listed[2]["label"] == "spiral"
+    assert listed[2]["fracture"] == {
+        "probability": pytest.approx(0.06),
+        "label": "not-fractured",
+        "model": "broken/1.0.0",
+        "flags": [],
+    }
+    assert both.client.get("/api/v1/radiographs/3").json["fracture"]["probability"] == pytest.approx(0.8)
+    [file] = both.client.get("/api/v1/submissions/2").json["files"]
+    assert file["results"][0]["fracture"]["label"] == "not-fractured"
+    alone = both.client.get("/api/v1/radiographs?model=broken").json["radiographs"]
+    assert [each["label"] for each in alone] == ["fractured", "not-fractured", None]
+
+
 def test_a_failed_radiograph_says_why_and_is_retried_without_javascript(filled: Site) -> None:
     assert "It broke." in filled.client.get("/radiographs/2").text
 
@@ -226,4 +308,4 @@ def test_words_for_numbers_and_labels() -> None:
     ]
     assert [byte_size(each) for each in (5, 2048, 100 * 2**20, 3 * 2**19)] == ["5 bytes", "2 KiB", "100 MiB", "1.5 MiB"]
     assert label_words("fracture-dislocation") == "Fracture dislocation"
-    assert fracture_score({"fractured": 0.2, "not-fractured": 0.8}) == 0.2
+    assert fracture_probability({"fractured": 0.2, "not-fractured": 0.8}) == 0.2

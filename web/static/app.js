@@ -77,6 +77,12 @@ const STATES = {
   cancelled: "Cancelled",
 };
 
+// As web/words.py has them.
+const FLAGS = {
+  doubtful: "The model is unsure; a person should look.",
+  "unlike-radiographs": "Unlike the radiographs that the model knows; perhaps not a radiograph.",
+};
+
 function groups(rows) {
   const all = [];
   let bytes = 0;
@@ -137,19 +143,39 @@ class Row {
     this.arrival = entry.arrival;
     if (entry.error) return this.fail("Rejected", entry.error.words);
     const [result] = entry.results;
-    this.ended = entry.results.every((each) => each.status === null || ENDED.includes(each.status));
+    this.ended = entry.results.every((each) => !each.unfinished);
     const notes = [];
     if (entry.duplicate) notes.push("The same bytes were here before; this is the stored result.");
     if (entry.results.length > 1) notes.push(`${entry.results.length} pages; this is the first.`);
     this.node.querySelector(".note").textContent = notes.join(" ");
     this.link(result);
-    if (result.label === null) {
+    const first = result.fracture && result.fracture.model !== result.model ? result.fracture : null;
+    if (result.label === null && !first) {
       return this.state(result.status, STATES[result.status] ?? "Not asked", ENDED.includes(result.status) ? result.error?.words : "");
     }
-    const label = element("a", "label", readable(result.label));
-    label.href = result.page;
-    const answer = [label, element("span", "confidence", percent(result.confidence)), this.bar(result.confidence)];
-    if (result.flags.includes("doubtful")) answer.push(element("span", "flag", "The model is unsure; a person should look."));
+    const answer = [];
+    const suspected = !first || !/^(no|non|not)-|^normal/.test(first.label);
+    if (first) {
+      answer.push(
+        this.label(suspected ? "Fracture suspected" : "No fracture suspected", result.page),
+        element("span", "confidence", `fracture ${percent(first.probability)}`),
+        this.bar(first.probability),
+      );
+    }
+    if (result.label === null) {
+      answer.push(element("span", `state ${result.status}`, STATES[result.status] ?? "Not asked"));
+    } else if (!suspected) {
+      answer.push(element("span", "kind", `if fractured: ${readable(result.label)} ${percent(result.confidence)}`));
+    } else {
+      answer.push(
+        this.label(readable(result.label), result.page),
+        element("span", "confidence", percent(result.confidence)),
+        this.bar(result.confidence),
+      );
+    }
+    for (const flag of new Set([...result.flags, ...(first?.flags ?? [])])) {
+      answer.push(element("span", "flag", FLAGS[flag] ?? readable(flag)));
+    }
     return this.node.querySelector(".answer").replaceChildren(...answer);
   }
 
@@ -163,6 +189,12 @@ class Row {
     picture.src = `${result.image}?size=128`;
     picture.alt = "";
     this.node.querySelector(".thumb").replaceWith(picture);
+  }
+
+  label(words, page) {
+    const made = element("a", "label", words);
+    made.href = page;
+    return made;
   }
 
   bar(share) {
