@@ -109,7 +109,7 @@ def test_without_javascript_an_upload_ends_on_a_page_with_the_answers(
         def text() -> str:
             return browser.find_element(By.TAG_NAME, "main").text
 
-        assert "/submissions/" in browser.current_url
+        wait_until(lambda: "/submissions/" in browser.current_url, within_seconds=30, what="the upload's page opens")
         assert test_radiographs[0].name in text()
         wait_until(lambda: installation.queue()["done"] == 1, within_seconds=60, what="it is classified")
         label = installation.results()[0]["label"].replace("-", " ")
