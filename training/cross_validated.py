@@ -38,7 +38,7 @@ class Basis:
 
     def fit(self, *, decides: bool) -> Calibration:
         """Fit on all of them; see `fit_calibration`."""
-        return fit_calibration(self.probabilities, self.targets, self.clusters, decides=decides)
+        return fit_calibration(self.probabilities, self.targets, decides=decides)
 
 
 def out_of_fold_basis(run: RunFolder, dataset: Dataset) -> Basis | None:
@@ -77,8 +77,7 @@ def cross_validated_figures(found: OutOfFold, dataset: Dataset, card: ModelCard,
     plain = replace(card, outlier_threshold=None)
     given: list[Answer | None] = [None] * len(found.targets)
     for rest, held_out in each_fold(found.folds):
-        clusters = [found.clusters[index] for index in rest]
-        calibration = fit_calibration(found.probabilities[rest], found.targets[rest], clusters, decides=decides)
+        calibration = fit_calibration(found.probabilities[rest], found.targets[rest], decides=decides)
         answers = sound_answers(Outputs(found.probabilities[held_out]), calibration.on(plain))
         for index, answer in zip(held_out.tolist(), answers, strict=True):
             given[index] = answer

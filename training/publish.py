@@ -232,7 +232,8 @@ class _Press:
                 progress=self._progress,
             )
             self._metrics[split] = evaluation.figures
-            self._sections["subgroups"] = subgroups(evaluation)  # of the last split, which is test if there is one
+            if parts := subgroups(evaluation):
+                self._sections["subgroups"] = parts  # of the last split, which is test if there is one
 
     def _write_card(self) -> dict[str, Any]:
         run, publication = self._publication.run, self._publication
