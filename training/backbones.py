@@ -65,17 +65,22 @@ def backbone_features(name: str, side: int, weights: str) -> tuple[Any, Any]:
     Raises:
         ConfigurationError: The weights file is missing or fits another network, or a download failed.
     """
+    entry, coloured = coloured_input(BACKBONES[name], side)
+    return entry, _load(BACKBONES[name], side, weights)(coloured)
+
+
+def coloured_input(backbone: Backbone, side: int) -> tuple[Any, Any]:
+    """Return the input (N, side, side, 1) uint8 and what the backbone sees of it, (N, side, side, 3)."""
     import keras
 
-    backbone = BACKBONES[name]
     entry = keras.Input((side, side, 1), dtype="uint8", name="radiograph")
     # One layer for each different offset: most backbones take the same grey three times.
     channels = {
         offset: keras.layers.Rescaling(backbone.scale, offset, name=f"to_backbone_range_{index}")(entry)
         for index, offset in enumerate(dict.fromkeys(backbone.offsets))
     }
-    coloured = keras.layers.Concatenate(name="grey_to_three_channels")([channels[each] for each in backbone.offsets])
-    return entry, _load(backbone, side, weights)(coloured)
+    together = keras.layers.Concatenate(name="grey_to_three_channels")
+    return entry, together([channels[each] for each in backbone.offsets])
 
 
 def _load(backbone: Backbone, side: int, weights: str) -> Any:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from cli.commands.train import train
 from core.errors import ConfigurationError
-from training.backbones import BACKBONE, BACKBONES, backbone_features, set_trained_layers
+from training.backbones import BACKBONE, BACKBONES, backbone_features, coloured_input, set_trained_layers
 from training.compile import compile_litert
 from training.cross_validate import without_early_stopping
 from training.folds import OutOfFold
@@ -55,7 +55,13 @@ def build(name: str) -> Any:
     return model
 
 
-@pytest.mark.parametrize("name", RECIPES)
+#: Recipes whose network is built by the same lines as another's; they are looked at where time is no matter.
+ALIKE = {"resnet50-128", "resnet50-binary", "resnet50v2", "resnet50v2-binary", "fusion-resnet50v2"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in ALIKE else ()) for name in RECIPES]
+)
 def test_a_network_answers_with_probabilities_and_survives_its_file(name: str, tmp_path: Path) -> None:
     import keras
 
@@ -83,7 +89,7 @@ def test_a_network_compiles_to_the_same_answers(name: str) -> None:
         assert interpreter.get_tensor(end["index"])[0] == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "resnet50v2", "fusion-efficientnetb3"])
+@pytest.mark.parametrize("name", [pytest.param("resnet50", marks=pytest.mark.long), "resnet50v2"])
 def test_phases_train_the_head_first_and_then_the_top_of_the_backbone(name: str) -> None:
     recipe = find_recipe(name)
     model = build(name)
@@ -110,9 +116,7 @@ def test_a_backbone_sees_what_its_own_preprocessing_makes(name: str, backbone: A
         "resnet50": keras.applications.resnet50,
         "resnet50v2": keras.applications.resnet_v2,
     }[name]
-    entry, features = backbone_features(name, SIDE, "none")
-    model = keras.Model(entry, features)
-    given = keras.Model(entry, model.get_layer("grey_to_three_channels").output).predict(PICTURES, verbose=0)
+    given = keras.Model(*coloured_input(backbone, SIDE)).predict(PICTURES, verbose=0)
     grey = np.repeat(PICTURES, 3, axis=-1).astype(np.float32)
     assert given == pytest.approx(module.preprocess_input(grey), abs=1e-4)
 
