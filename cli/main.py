@@ -28,6 +28,7 @@ COMMANDS = {
     "check": "Look over the installation and say what is wrong.",
     "migrate": "Bring the database's tables to this program's revision.",
     "train": "Train a model with one of the recipes.",
+    "ensemble": "Average the networks of several training runs.",
     "evaluate": "Measure a model on a data set.",
     "publish": "Turn a training run into a model bundle.",
 }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+#: A head costs nothing, and averages need their last digits: it computes in float32 whatever the network trains in.
+_SINGLE: dict[str, Any] = {"dtype": "float32"}
+
 
 def pooled_head(features: Any, *, classes: int, dropout: float, units: int = 0) -> Any:
     """Average over the feature map, normalise, perhaps a dense layer, dropout, probabilities.
@@ -16,17 +19,36 @@ def pooled_head(features: Any, *, classes: int, dropout: float, units: int = 0) 
     """
     import keras
 
-    single = {"dtype": "float32"}  # the head costs nothing, and the averages need their last digits
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool", **single)(features)
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool", **_SINGLE)(features)
     # Averages of a pretrained map differ by as little as 0.01; on one scale the head learns in a few epochs.
-    kept = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="pool_norm", **single)(pooled)
+    kept = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="pool_norm", **_SINGLE)(pooled)
     if units:
-        kept = keras.layers.Dense(units, activation="relu", name="dense", **single)(kept)
-    kept = keras.layers.Dropout(dropout, name="dropout", **single)(kept)
+        kept = keras.layers.Dense(units, activation="relu", name="dense", **_SINGLE)(kept)
+    kept = keras.layers.Dropout(dropout, name="dropout", **_SINGLE)(kept)
     return probabilities(kept, classes=classes)
 
 
-def probabilities(features: Any, *, classes: int) -> Any:
+def linear_head(features: Any, *, classes: int, penalty: float) -> Any:
+    """Take each feature's root mean square over the map, normalise, and answer with penalised logistic regression.
+
+    Args:
+        features: (N, height, width, features).
+        classes: Number of outputs.
+        penalty: Weight of the sum of the last layer's squared weights in the loss.
+
+    Source: the root mean square is the generalised mean of Radenovic et al. 2018 with p = 2. On bone-break
+    (ResNet50V2, 320 px, cross-validated) it beats the average by 0.035 nats, p = 3 to 6 by no more.
+    """
+    import keras
+
+    squared = keras.layers.Multiply(name="squared", **_SINGLE)([features, features])
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool", **_SINGLE)(squared)
+    pooled = keras.ops.sqrt(pooled)
+    kept = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="pool_norm", **_SINGLE)(pooled)
+    return probabilities(kept, classes=classes, penalty=penalty)
+
+
+def probabilities(features: Any, *, classes: int, penalty: float = 0.0) -> Any:
     """End with a softmax over `classes`, or for two classes with a sigmoid and its complement, in that order.
 
     These layers compute in float32 whatever precision the network trains in: their outputs have to sum to 1.
@@ -34,12 +56,15 @@ def probabilities(features: Any, *, classes: int) -> Any:
     Args:
         features: (N, features).
         classes: Number of outputs.
+        penalty: Weight of the sum of the squared weights in the loss.
     """
     import keras
 
     # All classes begin equally likely. Random weights on a thousand normalised features are noise that a few hundred
     # pictures never unlearn (a head on MobileNetV2, bone-break: validation loss 2.7 nats, ln 10 is 2.3).
-    settings = {"dtype": "float32", "kernel_initializer": "zeros"}
+    settings = {**_SINGLE, "kernel_initializer": "zeros"}
+    if penalty:
+        settings["kernel_regularizer"] = keras.regularizers.L2(penalty)
     if classes > 2:
         return keras.layers.Dense(classes, activation="softmax", name="probabilities", **settings)(features)
     first = keras.layers.Dense(1, activation="sigmoid", name="probability_of_first", **settings)(features)

@@ -101,7 +101,7 @@ $compiled
 ## Data and licence
 
 $attribution
-$counts images; the data's hash is in `card.json`.
+$counts images; the data's hash is in `card.json`.$dealt
 
 ## Limits
 
@@ -138,6 +138,7 @@ def readme(card: Mapping[str, Any]) -> str:
         compiled=_compiled(card["compiled"]),
         attribution=_attribution(card),
         counts=", ".join(f"{count} {split}" for split, count in card["data"]["counts"].items()),
+        dealt=f" {dealt}" if (dealt := card["data"].get("dealt")) else "",
         label_limits=(
             "; the same bone in other views may say more than one picture does."
             if binary

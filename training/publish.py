@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,7 @@ from training.outlier import with_outlier_score
 from training.outlier_fit import STRANGERS, count_noticed, fit_on_radiographs
 from training.pictures import Pictures, load_pictures
 from training.progress import Progress
-from training.recipes.registry import find_recipe
 from training.run_folder import RunFolder
-from training.schedule import best_epoch
 
 #: The engine whose figures the card holds: the one that serves by default.
 ENGINE = "litert"
@@ -237,14 +235,12 @@ class _Press:
 
     def _write_card(self) -> dict[str, Any]:
         run, publication = self._publication.run, self._publication
-        recipe = find_recipe(run.description["recipe"])
-        judged_by = replace(recipe, monitor=run.description["parameters"]["monitor"])
         card = card_document(
             name=publication.name,
             version=publication.version,
-            title=recipe.title,
+            title=run.description["title"],
             run=run.description,
-            kept=run.rows[best_epoch(run.rows, judged_by)],
+            kept=run.best_row,
             files={path.name: sha256_of(path) for path in sorted(self._staging.glob("model.*"))},
             sections=self._sections,
             metrics=self._metrics,

@@ -98,6 +98,16 @@ class RunFolder:
             raise ConfigurationError(f"The run in {self.folder} has not finished an epoch; train it first.")
         return self.folder / self._best
 
+    @property
+    def best_row(self) -> dict[str, Any]:
+        """The history's row of the best epoch.
+
+        Raises:
+            ConfigurationError: No epoch is finished.
+        """
+        number = self.best_file.name.removeprefix("best-").removesuffix(".keras")
+        return self.rows[int(number) - 1]
+
     def record_epoch(self, row: dict[str, Any], model: Any, *, best: Any | None) -> None:
         """Keep a finished epoch: its row, the state to resume from and, if it is the best so far, the bare network."""
         number = len(self.rows) + 1

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_BONE_BREAK = {
+    "name": "Bone Break Classification Dataset",
+    "url": "https://universe.roboflow.com/curso-rphcb/bone-break-classification",
+    "licence": "CC BY 4.0",
+    "licence_url": "https://creativecommons.org/licenses/by/4.0/",
+    "attribution": "Bone Break Classification Dataset, Roboflow Universe user curso-rphcb, CC BY 4.0.",
+}
 #: By the `data_hash` of all samples, excluded ones left out.
 _KNOWN: dict[str, dict[str, str]] = {
     "d290beff89da2f7e18f36cbe482686878a32b3eeaf1a1bc8e24eb42bed8bec7e": {
-        "name": "Bone Break Classification Dataset",
-        "url": "https://universe.roboflow.com/curso-rphcb/bone-break-classification",
-        "licence": "CC BY 4.0",
-        "licence_url": "https://creativecommons.org/licenses/by/4.0/",
-        "attribution": "Bone Break Classification Dataset, Roboflow Universe user curso-rphcb, CC BY 4.0.",
+        **_BONE_BREAK,
         "changes": "A part of the images and all images with contradicting labels are left out; the splits are ours.",
+    },
+    # The same with the contradicting ones, as its own Train and Test folders have them.
+    "7f93cfa932bf78c652431a7ac53e25d5c48bf3491b6632624f2839139ae7135e": {
+        **_BONE_BREAK,
+        "changes": "A part of the images is left out.",
     },
     "059c50836fc1cfc493b065f56b8459f6050d4b6f59d4033ee27b86ebf5ef736e": {
         "name": "FracAtlas, reduced (fracture-binary)",
@@ -57,11 +65,15 @@ _KNOWN_WEIGHTS: dict[str, dict[str, str]] = {
 
 
 def weights_source(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return name, file digest and licence of the weights that a run began with.
+    """Return name, file digest and licence of the weights that a run began with; of an ensemble, of its members.
 
     Args:
         parameters: As `run.json` holds them.
     """
+    if members := parameters.get("members"):
+        found = [weights_source(member) for member in members]
+        keys = dict.fromkeys(key for source in found for key in source)
+        return {key: "; ".join(dict.fromkeys(source[key] for source in found if key in source)) for key in keys}
     digest = parameters["weights_sha256"]
     known = _KNOWN_WEIGHTS.get(digest or "", {"name": parameters["weights"], "licence": "not stated"})
     return {**known, "sha256": digest} if digest else {"name": parameters["weights"]}

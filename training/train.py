@@ -48,6 +48,7 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
     weights = Path(options.weights)
     return {
         "recipe": recipe.name,
+        "title": recipe.title,
         "task": recipe.task,
         "labels": list(labels_of_task(recipe.task)),
         "parameters": {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.data_options import data_options
+from cli.words import figures_in_words
 
 if TYPE_CHECKING:
     from training.data import DataChoices
@@ -105,14 +106,10 @@ def train(
     click.echo(f"{folder.folder}: {len(folder.rows)} epochs; epoch {best['epoch']} is kept.")
     if folds:
         found = OutOfFold.load(folder.out_of_fold_file)
-        click.echo(
-            f"Cross-validated, {len(found.targets)} images: {_in_words(figures(found.probabilities, found.targets))}."
-        )
+        told = figures_in_words(figures(found.probabilities, found.targets))
+        click.echo(f"Cross-validated, {len(found.targets)} images: {told}.")
     else:
-        click.echo(f"Validation: {_in_words({name.removeprefix('valid_'): value for name, value in best.items()})}.")
+        click.echo(
+            f"Validation: {figures_in_words({name.removeprefix('valid_'): value for name, value in best.items()})}."
+        )
     click.echo(f"Next: fracture-queue publish {folder.folder}")
-
-
-def _in_words(found: dict[str, float]) -> str:
-    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "top_3_accuracy": "top-3 accuracy", "roc_auc": "ROC AUC"}
-    return ", ".join(f"{words} {found[name]:.3f}" for name, words in names.items() if name in found)

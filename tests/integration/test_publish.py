@@ -13,15 +13,18 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from cli.commands.ensemble import ensemble
 from cli.commands.evaluate import evaluate
 from cli.commands.publish import publish
 from cli.commands.train import train
 from core.bundle import Bundle
 from core.errors import ConfigurationError
+from training.ensemble import average_runs
 from training.folds import OutOfFold
 from training.heads import pooled_head
 from training.recipe import Phase
 from training.recipes.registry import RECIPES, find_recipe
+from training.run_folder import RunFolder
 
 # Keras 3.15 turns TensorFlow's variables into arrays in a way that NumPy 2 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -213,3 +216,44 @@ def test_out_of_fold_predictions_of_other_images_are_refused(run_with_folds: Pat
     (copy / "out-of-fold.npz").unlink()
     result = CliRunner().invoke(publish, [str(copy), "--models", str(tmp_path / "models")])
     assert "no out-of-fold predictions" in str(result.exception)
+
+
+def answers_of(run: Path) -> Any:
+    import keras
+
+    pictures = np.random.default_rng(5).integers(0, 256, (6, 32, 32, 1), dtype=np.uint8)
+    model = keras.saving.load_model(RunFolder.open(run).best_file, compile=False, safe_mode=True)
+    return model.predict(pictures, verbose=0)
+
+
+def test_an_ensemble_answers_with_the_mean_and_is_published_like_a_run(
+    data: Path, run_with_folds: Path, tmp_path: Path
+) -> None:
+    other = make_run(data, tmp_path / "other", "--folds", "3", "--seed", "1")
+    both = tmp_path / "both"
+    told = (
+        CliRunner()
+        .invoke(ensemble, [str(run_with_folds), str(other), "--run", str(both)], catch_exceptions=False)
+        .stdout
+    )
+    assert "average of 2 networks (tiny-binary, tiny-binary)" in told
+    assert "Cross-validated, 180 images: accuracy" in told
+    assert answers_of(both) == pytest.approx((answers_of(run_with_folds) + answers_of(other)) / 2, abs=1e-6)
+    predictions = [OutOfFold.load(run / "out-of-fold.npz").probabilities for run in (run_with_folds, other, both)]
+    assert predictions[2] == pytest.approx((predictions[0] + predictions[1]) / 2)
+
+    card = make_bundle(both, tmp_path / "models").card.document
+    assert card["calibration"]["fitted_on"] == "out-of-fold, 3 folds over train and valid"
+    assert [member["seed"] for member in card["recipe"]["members"]] == [0, 1]
+    assert card["backbone_weights"]["name"] == "none"
+
+
+def test_runs_that_do_not_fit_together_are_not_averaged(data: Path, run_with_folds: Path, tmp_path: Path) -> None:
+    plain = make_run(data, tmp_path / "plain", "--epochs", "1")
+    runs = [RunFolder.open(run_with_folds), RunFolder.open(plain)]
+    with pytest.raises(ConfigurationError, match="different numbers of folds"):
+        average_runs(runs, tmp_path / "both")
+    with pytest.raises(ConfigurationError, match="two runs at least"):
+        average_runs(runs[:1], tmp_path / "both")
+    with pytest.raises(ConfigurationError, match="already holds a run"):
+        average_runs([runs[0], runs[0]], run_with_folds)

@@ -56,7 +56,15 @@ def build(name: str) -> Any:
 
 
 #: Recipes whose network is built by the same lines as another's; they are looked at where time is no matter.
-ALIKE = {"resnet50-128", "resnet50-binary", "resnet50v2", "resnet50v2-binary", "fusion-resnet50v2"}
+ALIKE = {
+    "resnet50-128",
+    "resnet50-binary",
+    "resnet50v2",
+    "resnet50v2-binary",
+    "resnet50v2-fine",
+    "fusion-resnet50v2",
+    "linear-resnet50v2",
+}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +83,7 @@ def test_a_network_answers_with_probabilities_and_survives_its_file(name: str, t
     assert again.predict(PICTURES, verbose=0) == pytest.approx(answered, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cnn", "fusion-mobilenetv2", "mobilenetv2-binary"])
+@pytest.mark.parametrize("name", ["cnn", "fusion-mobilenetv2", "linear-mobilenetv2", "mobilenetv2-binary"])
 def test_a_network_compiles_to_the_same_answers(name: str) -> None:
     from ai_edge_litert.interpreter import Interpreter
 

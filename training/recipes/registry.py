@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from core.errors import ConfigurationError
 from training.recipe import Recipe
-from training.recipes import cnn, fusion, mobilenetv2, resnet50
+from training.recipes import cnn, fusion, linear, mobilenetv2, resnet50
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for family in (cnn, fusion, mobilenetv2, resnet50) for recipe in family.RECIPES
+    recipe.name: recipe for family in (cnn, fusion, linear, mobilenetv2, resnet50) for recipe in family.RECIPES
 }
 
 

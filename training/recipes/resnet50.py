@@ -2,7 +2,8 @@
 
 `resnet50` follows the published system (average pooling, dropout 0.5, the top 50 layers, balanced class weights),
 `resnet50-128` the one at 128 px, `resnet50-binary` the one for the binary question. Each stands here a second time
-over ResNet50V2 to stage 4, the variant whose ImageNet weights were at hand.
+over ResNet50V2 to stage 4, the variant whose ImageNet weights were at hand. `resnet50v2-fine` is ours: larger
+pictures, and every stage but the first two learns.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from typing import Any
 from training.backbones import BACKBONES, backbone_features
 from training.heads import pooled_head
 from training.recipe import Phase, Recipe
+
+#: Layers of ResNet50V2 to stage 4, from its top.
+_STAGES_3_AND_4 = 116
 
 
 def build(backbone: str, dropout: float, units: int, side: int, classes: int, weights: str) -> Any:
@@ -67,7 +71,7 @@ def _over(backbone: str) -> Iterator[Recipe]:
         batch_size=16,
         phases=(
             Phase("head", epochs=2, learning_rate=1e-3, backbone_layers=0),
-            Phase("stages 3 and 4", epochs=8, learning_rate=5e-5, backbone_layers=116),
+            Phase("stages 3 and 4", epochs=8, learning_rate=5e-5, backbone_layers=_STAGES_3_AND_4),
         ),
         patience=4,
         monitor="valid_roc_auc",
@@ -76,4 +80,23 @@ def _over(backbone: str) -> Iterator[Recipe]:
     )
 
 
-RECIPES = (*_over("resnet50"), *_over("resnet50v2"))
+def _fine(backbone: str) -> Recipe:
+    return Recipe(
+        name=f"{backbone}-fine",
+        title=f"Fracture type, {BACKBONES[backbone].title}, stages 3 and 4 fine-tuned",
+        task="fracture-type",
+        side=288,
+        batch_size=16,
+        phases=(
+            Phase("head", epochs=4, learning_rate=5e-4, backbone_layers=0),
+            Phase("stages 3 and 4", epochs=12, learning_rate=1e-4, backbone_layers=_STAGES_3_AND_4),
+        ),
+        patience=6,
+        monitor="valid_loss",
+        build=partial(build, backbone, 0.5, 0),
+        weight_decay=1e-2,
+        label_smoothing=0.1,
+    )
+
+
+RECIPES = (*_over("resnet50"), *_over("resnet50v2"), _fine("resnet50v2"))
