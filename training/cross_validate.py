@@ -19,7 +19,8 @@ from training.pictures import Pictures
 from training.progress import Progress
 from training.recipe import LAST_EPOCH, Recipe
 from training.run_folder import RunFolder
-from training.train import Options, fit, load_split
+from training.teaching import Lessons
+from training.train import Options, begin_lessons, fit, load_split
 
 SPLITS = ("train", "valid")
 
@@ -39,14 +40,21 @@ def cross_validate(options: Options, dataset: Dataset, run: RunFolder, progress:
             cannot be loaded.
     """
     pictures = _join([load_split(name, options, dataset, progress) for name in SPLITS])
+    lessons = begin_lessons(options, dataset, progress)
     if not run.out_of_fold_file.is_file():
         digests = tuple(sample.sha256 for name in SPLITS for sample in dataset.split(name))
-        _out_of_fold(options, pictures, digests, run, progress).save(run.out_of_fold_file)
-    fit(options, pictures, None, run, progress)
+        _out_of_fold(options, pictures, digests, lessons, run, progress).save(run.out_of_fold_file)
+    everything = np.arange(len(pictures.targets))
+    fit(options, _lesson(pictures, everything, lessons, run, None), None, run, progress)
 
 
 def _out_of_fold(
-    options: Options, pictures: Pictures, digests: tuple[str, ...], run: RunFolder, progress: Progress
+    options: Options,
+    pictures: Pictures,
+    digests: tuple[str, ...],
+    lessons: Lessons | None,
+    run: RunFolder,
+    progress: Progress,
 ) -> OutOfFold:
     import keras
 
@@ -55,7 +63,7 @@ def _out_of_fold(
     for number, (rest, held_out) in enumerate(each_fold(folds), start=1):
         parameters = run.description["parameters"] | {"fold": number}
         part = RunFolder.start_or_resume(run.folder / f"fold-{number}", run.description | {"parameters": parameters})
-        fit(options, _take(pictures, rest), None, part, progress)
+        fit(options, _lesson(pictures, rest, lessons, part, number), None, part, progress)
         progress.begin(f"predicting fold {number} of {options.folds}", 1)
         network: Any = keras.saving.load_model(part.best_file, compile=False, safe_mode=True)
         predicted = network.predict(pictures.images[held_out], batch_size=16, verbose=0)
@@ -79,9 +87,12 @@ def _join(parts: list[Pictures]) -> Pictures:
     )
 
 
-def _take(pictures: Pictures, indices: Indices) -> Pictures:
-    return Pictures(
+def _lesson(
+    pictures: Pictures, indices: Indices, lessons: Lessons | None, run: RunFolder, fold: int | None
+) -> Pictures:
+    taken = Pictures(
         images=pictures.images[indices],
         targets=pictures.targets[indices],
         clusters=tuple(pictures.clusters[index] for index in indices),
     )
+    return lessons.add(taken, indices, run, fold) if lessons else taken

@@ -46,7 +46,9 @@ def run_epoch(
     order = generator.permutation(len(training.images))
     batches = np.array_split(order, range(recipe.batch_size, len(order), recipe.batch_size))
     change = augmenter(recipe.augmentation, seed=seed * 10_000 + epoch)
-    truth = np.eye(model.output_shape[-1], dtype=np.float32)[training.targets]
+    truth = training.truth
+    if truth is None:
+        truth = np.eye(model.output_shape[-1], dtype=np.float32)[training.targets]
     weights = _sample_weights(training, recipe)
     learning_rate = float(model.optimizer.learning_rate)
     progress.begin(f"epoch {epoch + 1}, {phase}", len(batches))

@@ -22,6 +22,7 @@ class Pictures:
     images: NDArray[np.uint8]  # (N, side, side, channels); 0 is black, bone is bright
     targets: NDArray[np.int64]  # (N,) index into the labels
     clusters: tuple[str, ...]  # (N,) the source of each image
+    truth: NDArray[np.float32] | None = None  # (N, classes) what is to be learnt; None: the target, and only it
 
 
 def load_pictures(

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.bundle import sha256_of
 from core.preprocessing import GEOMETRY
 from training.backbones import set_trained_layers
@@ -22,6 +24,7 @@ from training.progress import Progress
 from training.recipe import Phase, Recipe
 from training.run_folder import RunFolder
 from training.schedule import best_epoch, next_epoch
+from training.teaching import Lessons, Teaching, samples_of
 
 #: Weakest learning rate of a phase, as a share of its first.
 _LAST_SHARE = 0.01
@@ -38,6 +41,7 @@ class Options:
     max_pixels: int  # largest picture that is decoded
     folds: int = 0  # for out-of-fold predictions; then the kept network learns from train and valid alike
     precision: str = "float32"  # or "mixed_bfloat16": faster where the processor has such arithmetic
+    teaching: Teaching | None = None  # other networks' answers to learn from
 
 
 def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
@@ -70,6 +74,7 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
             "label_smoothing": recipe.label_smoothing,
             "class_weights": recipe.class_weights,
             "geometry": GEOMETRY,
+            **(options.teaching.document() if options.teaching else {}),
         },
         "data": dataset.description(),
         "data_folder": str(dataset.folder),
@@ -86,6 +91,8 @@ def train(options: Options, dataset: Dataset, run: RunFolder, progress: Progress
     """
     if next_epoch(run.rows, options.recipe) is not None:
         training, valid = (load_split(name, options, dataset, progress) for name in ("train", "valid"))
+        if lessons := begin_lessons(options, dataset, progress):
+            training = lessons.add(training, np.arange(len(training.targets)), run, None)
         fit(options, training, valid, run, progress)
 
 
@@ -129,6 +136,24 @@ def fit(options: Options, training: Pictures, valid: Pictures | None, run: RunFo
         )
         best = best_epoch([*run.rows, row], recipe) == len(run.rows)
         run.record_epoch(row, model, best=_bare(options, model) if best else None)
+
+
+def begin_lessons(options: Options, dataset: Dataset, progress: Progress) -> Lessons | None:
+    """Decode what teachers are asked about; None without teachers.
+
+    Raises:
+        ConfigurationError: An image cannot be decoded.
+    """
+    if options.teaching is None:
+        return None
+    return Lessons(
+        options.teaching,
+        samples_of(dataset, folds=options.folds),
+        labels_of_task(options.recipe.task),
+        side=options.recipe.side,
+        max_pixels=options.max_pixels,
+        progress=progress,
+    )
 
 
 def finish(run: RunFolder, recipe: Recipe) -> dict[str, Any]:

@@ -46,6 +46,19 @@ if TYPE_CHECKING:
     show_default=True,
     help="Arithmetic of training; the network is kept in float32.",
 )
+@click.option(
+    "--teacher",
+    "teachers",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Learn from the answers of this run's networks too; repeatable, they are averaged.",
+)
+@click.option(
+    "--unlabelled",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Further radiographs, which the teachers name; of the binary question the fractured ones. Repeatable.",
+)
 @click.option("--run", type=click.Path(path_type=Path), help="Run folder.  [default: runs/, named after all settings]")
 def train(
     recipe: str,
@@ -58,6 +71,8 @@ def train(
     seed: int,
     folds: int | None,
     precision: str,
+    teachers: tuple[Path, ...],
+    unlabelled: tuple[Path, ...],
     run: Path | None,
 ) -> None:
     """Train RECIPE. Repeat the command to go on after an interruption.
@@ -77,20 +92,23 @@ def train(
     from training.recipe import with_choices
     from training.recipes.registry import find_recipe
     from training.run_folder import RunFolder, default_folder
+    from training.teaching import find_teaching
     from training.train import Options, describe, finish
     from training.train import train as train_network
 
     chosen = with_choices(find_recipe(recipe), epochs=epochs, batch_size=batch_size, side=image_size)
     check_weights(weights)
     chosen = without_early_stopping(chosen) if folds else chosen
-    options = Options(chosen, weights, seed, Settings.from_env(os.environ).max_pixels, folds or 0, precision)
-    dataset = load_dataset(data, labels_of_task(chosen.task), choices, max_pixels=options.max_pixels)
+    max_pixels = Settings.from_env(os.environ).max_pixels
+    dataset = load_dataset(data, labels_of_task(chosen.task), choices, max_pixels=max_pixels)
     for split in ("train", "valid"):
         dataset.split(split)
     with terminal_progress() as progress:
         dataset, leaks = check_leakage(
-            dataset, report=(run or Path("runs")) / LEAKAGE_FILE, max_pixels=options.max_pixels, progress=progress
+            dataset, report=(run or Path("runs")) / LEAKAGE_FILE, max_pixels=max_pixels, progress=progress
         )
+    teaching = find_teaching(teachers, unlabelled, folds=folds or 0, dataset=dataset, max_pixels=max_pixels)
+    options = Options(chosen, weights, seed, max_pixels, folds or 0, precision, teaching)
     load_keras()
     description = describe(options, dataset)
     folder = RunFolder.start_or_resume(run or default_folder(description), description)

@@ -31,8 +31,10 @@ def _over(backbone: str) -> Recipe:
         title=f"Fracture type, logistic regression on frozen {BACKBONES[backbone].title}",
         task="fracture-type",
         side=288,
-        batch_size=32,
-        phases=(Phase("head", epochs=10, learning_rate=1e-3, backbone_layers=0),),
+        # Large steps on large batches come nearest to the exact solution:
+        # cross-validated 1.97 nats, with 1e-3 and 32 2.03.
+        batch_size=128,
+        phases=(Phase("head", epochs=10, learning_rate=1e-2, backbone_layers=0),),
         patience=5,
         monitor="valid_loss",
         build=partial(build, backbone),
