@@ -31,6 +31,7 @@ COMMANDS = {
     "ensemble": "Average the networks of several training runs.",
     "evaluate": "Measure a model on a data set.",
     "publish": "Turn a training run into a model bundle.",
+    "bench": "Measure how fast this machine is.",
 }
 
 

@@ -1,0 +1,36 @@
+"""The ceiling: the same decoding and the same engine in a bare loop, no queue and no database."""
+
+from __future__ import annotations
+
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from core import images
+from core.answers import answers
+from core.bundle import Bundle
+from core.engines.protocol import load_classifier
+from core.preprocessing import to_model_input
+
+_BATCH = 8
+_MAX_PIXELS = 64_000_000
+
+
+def loop(connection: Connection, folder: Path, engine: str) -> None:
+    """Classify the files of each list that comes in; sends (start, end) of the monotonic clock; None ends it."""
+    classifier = load_classifier(Bundle.open(folder), engine)
+    card = classifier.card
+    connection.send("ready")
+    while (files := connection.recv()) is not None:
+        started = time.monotonic()
+        for first in range(0, len(files), _BATCH):
+            batch = [
+                to_model_input(
+                    images.decode(file.read_bytes(), max_pixels=_MAX_PIXELS), side=card.side, channels=card.channels
+                )
+                for file in files[first : first + _BATCH]
+            ]
+            answers(classifier.run(np.stack(batch)), card)
+        connection.send((started, time.monotonic()))

@@ -1,0 +1,93 @@
+"""The parts of the benchmark, as `fracture-queue bench` runs them."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.engines import measure_engines
+from benchmarks.measured import Part
+from benchmarks.pictures import Pictures
+from benchmarks.pipeline import measure_pipeline
+from benchmarks.plain_model import make_plain_bundle
+from core import images
+from core.bundle import Bundle, find_bundles
+from core.errors import ModelNotFound
+from core.preprocessing import to_model_input
+from core.settings import Settings
+
+#: Pictures that an engine is given in turn.
+_SHOWN = 32
+#: Share of the files that the peer is given: it takes ten times as long for each.
+_PEER_SHARE = 0.1
+_MAX_PIXELS = 64_000_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose."""
+
+    images: Path | None
+    rounds: int
+    files: int
+    seconds: float
+    engines: Sequence[str] = ()  # which of them; none: all
+
+
+def run(name: str, place: Path, options: Options, environment: Mapping[str, str]) -> Iterator[Part]:
+    """Measure one part.
+
+    Args:
+        name: `engines` or `pipeline`.
+        place: An empty folder on the disk that is to be measured.
+        options: The user's.
+        environment: Whose settings name the models.
+    """
+    pictures = Pictures(options.images)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        plain: Bundle = pool.apply(make_plain_bundle, [place / "plain"])
+    if name == "engines":
+        for bundle in (plain, *_shipped(environment)):
+            shown = _inputs(pictures, bundle)
+            yield measure_engines(
+                bundle, shown, rounds=options.rounds, seconds=options.seconds, engines=options.engines
+            )
+    else:
+        yield measure_pipeline(
+            place / "pipeline",
+            plain,
+            place / "plain",
+            pictures,
+            rounds=options.rounds,
+            files=options.files,
+            peer_files=max(8, round(options.files * _PEER_SHARE)),
+        )
+
+
+def as_text(part: Part) -> Iterator[str]:
+    """Yield a part's lines for a terminal."""
+    yield f"\n{part.title}\n"
+    widths = [max(map(len, column)) for column in zip(part.head, *part.rows, strict=True)]
+    for row in (part.head, *part.rows):
+        first, *rest = row
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]
+        yield "  ".join([first.ljust(widths[0]), *cells])
+    yield ""
+    yield from part.notes
+
+
+def _shipped(environment: Mapping[str, str]) -> Sequence[Bundle]:
+    try:
+        return find_bundles(Settings.from_env(environment).models)
+    except ModelNotFound:
+        return ()
+
+
+def _inputs(pictures: Pictures, bundle: Bundle) -> NDArray[np.uint8]:
+    decoded = (images.decode(content, max_pixels=_MAX_PIXELS) for content in pictures.make(_SHOWN))
+    return np.stack([to_model_input(each, side=bundle.card.side, channels=bundle.card.channels) for each in decoded])

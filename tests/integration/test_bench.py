@@ -1,0 +1,38 @@
+"""The benchmark runs for real, with little to do: every engine answers alike, the pipeline ends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cli.commands.bench import bench
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(bench, [*arguments, "--json"], catch_exceptions=False)
+    return dict(json.loads(result.stdout))
+
+
+def test_engines_take_turns_and_answer_alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("FRACTURE_MODELS", str(tmp_path))
+    arguments = ("engines", "--rounds", "2", "--seconds", "0.1", "--engine", "openvino", "--engine", "onnxruntime")
+    document = run(*arguments)
+    (part,) = document["parts"]
+    assert part["title"] == "Engines: plain-mobilenetv2"
+    rates = {name: figure for name, figure in part["figures"].items() if figure["unit"] == "images/s"}
+    assert {name.partition(",")[0] for name in rates} == {"litert", "openvino", "onnxruntime"}
+    assert all(len(figure["values"]) == 2 and min(figure["values"]) > 0 for figure in rates.values())
+    for engine in ("openvino", "onnxruntime"):
+        assert part["figures"][f"litert / {engine}"]["median"] > 0
+        assert part["figures"][f"{engine} differs by"]["median"] < 1e-4
+    assert document["machine"]["cpu_count"] >= 1
+
+
+@pytest.mark.long
+def test_the_pipeline_is_measured_against_bare_loop_and_peer() -> None:
+    (part,) = run("pipeline", "--rounds", "1", "--files", "40")["parts"]
+    assert part["figures"]["system / bare loop"]["median"] > 0
+    assert part["figures"]["system / one task per image"]["median"] > 0
