@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.databases import has_postgresql, postgresql_database, sqlite_database
 from benchmarks.engines import measure_engines
+from benchmarks.many_rows import fill
 from benchmarks.measured import Part
 from benchmarks.pictures import Pictures
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.plain_model import make_plain_bundle
+from benchmarks.queries import measure_queries
 from core import images
 from core.bundle import Bundle, find_bundles
 from core.errors import ModelNotFound
@@ -26,6 +30,8 @@ _SHOWN = 32
 #: Share of the files that the peer is given: it takes ten times as long for each.
 _PEER_SHARE = 0.1
 _MAX_PIXELS = 64_000_000
+#: Radiographs in the database that the large one is compared with.
+_FEW_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Options:
     rounds: int
     files: int
     seconds: float
+    rows: int = 1_000_000  # radiographs in the larger database
     engines: Sequence[str] = ()  # which of them; none: all
 
 
@@ -43,11 +50,14 @@ def run(name: str, place: Path, options: Options, environment: Mapping[str, str]
     """Measure one part.
 
     Args:
-        name: `engines` or `pipeline`.
+        name: `engines`, `pipeline` or `query`.
         place: An empty folder on the disk that is to be measured.
         options: The user's.
         environment: Whose settings name the models.
     """
+    if name == "query":
+        yield from _queries(place, options)
+        return
     pictures = Pictures(options.images)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         plain: Bundle = pool.apply(make_plain_bundle, [place / "plain"])
@@ -67,6 +77,17 @@ def run(name: str, place: Path, options: Options, environment: Mapping[str, str]
             files=options.files,
             peer_files=max(8, round(options.files * _PEER_SHARE)),
         )
+
+
+def _queries(place: Path, options: Options) -> Iterator[Part]:
+    makers = [("sqlite", sqlite_database), *([("postgresql", postgresql_database)] if has_postgresql() else [])]
+    for kind, make in makers:
+        with ExitStack() as stack:
+            databases = {}
+            for size in sorted({min(_FEW_ROWS, options.rows), options.rows}):
+                databases[size] = stack.enter_context(make(place / kind, f"rows_{size}"))
+                fill(databases[size], size)
+            yield measure_queries(databases, rounds=options.rounds)
 
 
 def as_text(part: Part) -> Iterator[str]:

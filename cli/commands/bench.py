@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import click
 
 #: In the order in which `all` runs them.
-PARTS = ("engines", "pipeline")
+PARTS = ("engines", "pipeline", "query")
 
 
 @click.command()
@@ -21,12 +21,26 @@ PARTS = ("engines", "pipeline")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns that count.")
 @click.option("--files", type=click.IntRange(8), default=600, show_default=True, help="Files in each turn.")
 @click.option("--seconds", type=click.FloatRange(0.05), default=1.0, show_default=True, help="Of each engine's turn.")
+@click.option(
+    "--rows",
+    type=click.IntRange(1000),
+    default=1_000_000,
+    show_default=True,
+    help="Radiographs in the larger database.",
+)
 @click.option("--engine", "engines", multiple=True, help="Only this engine beside ours; repeatable.  [default: all]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def bench(
-    part: str, images: Path | None, rounds: int, files: int, seconds: float, engines: tuple[str, ...], as_json: bool
+    part: str,
+    images: Path | None,
+    rounds: int,
+    files: int,
+    seconds: float,
+    rows: int,
+    engines: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Measure PART (engines, pipeline, or all of them) on this machine.
+    """Measure PART (engines, pipeline, query, or all of them) on this machine.
 
     Contestants take turns, and ratios are formed within a turn; nothing but this should run meanwhile.
 
@@ -39,7 +53,7 @@ def bench(
 
         raise ConfigurationError(f"{error}. Benchmarks need `pip install 'fracture-queue[bench]'`.") from error
 
-    options = parts.Options(images=images, rounds=rounds, files=files, seconds=seconds, engines=engines)
+    options = parts.Options(images=images, rounds=rounds, files=files, seconds=seconds, rows=rows, engines=engines)
     found = []
     with TemporaryDirectory(prefix="fracture-bench-") as place:
         for name in PARTS if part == "all" else (part,):

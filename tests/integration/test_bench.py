@@ -36,3 +36,14 @@ def test_the_pipeline_is_measured_against_bare_loop_and_peer() -> None:
     (part,) = run("pipeline", "--rounds", "1", "--files", "40")["parts"]
     assert part["figures"]["system / bare loop"]["median"] > 0
     assert part["figures"]["system / one task per image"]["median"] > 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"), [(1_000, {"1000"}), pytest.param(30_000, {"10000", "30000"}, marks=pytest.mark.long)]
+)
+def test_queries_are_timed_on_both_databases(rows: int, sizes: set[str]) -> None:
+    parts = run("query", "--rounds", "1", "--rows", str(rows))["parts"]
+    assert [part["title"] for part in parts] == ["Queries: sqlite", "Queries: postgresql"]
+    for part in parts:
+        assert {name.rpartition(", ")[2] for name in part["figures"]} == sizes
+        assert all(figure["median"] > 0 for figure in part["figures"].values())
