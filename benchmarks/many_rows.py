@@ -12,6 +12,7 @@ from sqlalchemy import insert
 
 from core.database import Database
 from core.tables import Base, ModelVersionRow
+from training.labels import labels_of_task
 
 #: Rows that are written at once.
 _CHUNK = 20_000
@@ -20,18 +21,7 @@ _DROP = 1_000
 _EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
 #: Between two radiographs; a million of them span about two years.
 _APART = timedelta(seconds=60)
-LABELS = (
-    "avulsion",
-    "comminuted",
-    "fracture-dislocation",
-    "greenstick",
-    "hairline",
-    "impacted",
-    "longitudinal",
-    "oblique",
-    "pathological",
-    "spiral",
-)
+LABELS = labels_of_task("fracture-type")
 _SOURCES = ("inbox", "inbox", "inbox", "web", "api", "command")
 
 
