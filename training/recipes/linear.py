@@ -31,7 +31,7 @@ def _over(backbone: str) -> Recipe:
         title=f"Fracture type, logistic regression on frozen {BACKBONES[backbone].title}",
         task="fracture-type",
         side=288,
-        # Large steps on large batches come nearest to the exact solution:
+        # Large steps on large batches come nearest to the exact solution; simulated on stored features, 320 px:
         # cross-validated 1.97 nats, with 1e-3 and 32 2.03.
         batch_size=128,
         phases=(Phase("head", epochs=10, learning_rate=1e-2, backbone_layers=0),),
