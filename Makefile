@@ -5,6 +5,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests in parallel: most of their time is waiting for processes to start, leases to end and files to settle.
+TEST_PROCESSES ?= 3
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install run lint fix test test-long docs clean
@@ -35,10 +38,10 @@ fix: install  ## Mend what can be mended by itself.
 	$(BIN)/ruff format .
 
 test: install  ## Run the whole suite, with short timers.
-	$(BIN)/python -m pytest -m "not long"
+	$(PYTEST) -m "not long"
 
 test-long: install  ## What takes longer too: default timers, soaks, full fuzzing, large tables.
-	TEST_TIMERS=default $(BIN)/python -m pytest
+	TEST_TIMERS=default $(PYTEST)
 
 clean:  ## Remove the environment and caches; var/ and models/ stay.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
