@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from benchmarks.measured import Measured, Part
 from core.database import Database
 from core.records.figures import queue_figures
-from core.records.results import Filters, get_result, list_results
+from core.records.filters import Filters
+from core.records.results import get_result, list_results
 from core.tables import JobStatus, RadiographRow, Source
 
 _PAGE = 50

@@ -145,7 +145,7 @@ class RadiographRow(Base):
     """One distinct image. `name`, `source` and `received_at` are those of its first arrival."""
 
     __tablename__ = "radiographs"
-    __table_args__ = (Unique("sha256", "frame"),)
+    __table_args__ = (Unique("sha256", "frame"), Index("ix_radiographs_source", "source", "id"))
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64))  # of the content as it came
@@ -207,6 +207,19 @@ class JobRow(Base):
         ),
         Index("ix_jobs_lease_token", "lease_token"),
         Index("ix_jobs_status", "status", "error_code"),
+        Index("ix_jobs_results", "model_version_id", "status", "radiograph_id"),
+        Index(
+            "ix_jobs_waiting_since",
+            "created_at",
+            sqlite_where=text("status = 'waiting'"),
+            postgresql_where=text("status = 'waiting'"),
+        ),
+        Index(
+            "ix_jobs_done_at",
+            "finished_at",
+            sqlite_where=text("status = 'done'"),
+            postgresql_where=text("status = 'done'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -236,7 +249,10 @@ class PredictionRow(Base):
     __tablename__ = "predictions"
     __table_args__ = (
         Unique("radiograph_id", "model_version_id"),
-        Index("ix_predictions_label", "model_version_id", "label", "confidence"),
+        # core/records/candidates.py says how a page of results walks these.
+        Index("ix_predictions_label", "model_version_id", "label", "radiograph_id", "confidence"),
+        Index("ix_predictions_label_confidence", "model_version_id", "label", "confidence", "radiograph_id"),
+        Index("ix_predictions_confidence", "model_version_id", "confidence", "radiograph_id"),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -294,3 +310,17 @@ class WorkerRow(Base):
     holds: Mapped[int]  # jobs in hand
     held_since: Mapped[datetime | None]
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class CounterRow(Base):
+    """A share of a count that triggers keep: the count of a name is the sum of its changes.
+
+    SQLite, which has one writer at a time, keeps one row a name. PostgreSQL appends a row a statement, so that
+    transactions never wait for each other's count, and `core.records.counters.fold` adds rows up.
+    """
+
+    __tablename__ = "counters"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))  # the table and the status: "jobs waiting"
+    change: Mapped[int] = mapped_column(BigInteger)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from werkzeug.datastructures import MultiDict
 
-from core.records.results import Filters
+from core.records.filters import Filters
 from core.tables import JobStatus, Source
 from web.identifiers import LARGEST
 from web.problems import BadParameter

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from core.database import Database
 from core.queue import announced, ring
 from core.records.claims import Verdict, return_expired
+from core.records.counters import fold
 from core.records.jobs import take_unheard
 from core.records.workers import idle_workers
 from core.settings import Settings
@@ -39,6 +40,8 @@ def reconcile(settings: Settings, database: Database, actor: str) -> Reconciled:
     """
     with database.transaction() as session:
         verdicts = list(return_expired(session, actor).values())
+    with database.transaction() as session:
+        fold(session)
     quarantined = verdicts.count(Verdict.QUARANTINED)
     returned = len(verdicts) - quarantined
     if verdicts:

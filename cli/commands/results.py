@@ -18,7 +18,8 @@ from rich.table import Table
 
 from cli.environment import installation_here
 from core.errors import ConfigurationError
-from core.records.results import Filters, Result, iterate_results
+from core.records.filters import Filters
+from core.records.results import Result, iterate_results
 from core.tables import JobStatus, Source
 
 _AGO = re.compile(r"(\d+)([smhdw])")

@@ -96,7 +96,8 @@ def claim_waiting(
     # materialised, because a planner that runs them again inside the update would lock more rows than the limit.
     head = (
         select(JobRow.id, JobRow.model_version_id, JobRow.priority, JobRow.deaths)
-        .where(is_waiting, JobRow.available_at <= at, JobRow.model_version_id.in_(model_version_ids))
+        # Adding nought keeps out an index that begins with the model: what it finds would have to be sorted.
+        .where(is_waiting, JobRow.available_at <= at, (JobRow.model_version_id + 0).in_(model_version_ids))
         .order_by(JobRow.priority.desc(), JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)

@@ -1,4 +1,4 @@
-"""The queue's figures, counted from the rows."""
+"""The queue's figures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.database import now
+from core.records.counters import job_counts, rejected_arrivals
 from core.records.workers import living
-from core.tables import ArrivalRow, ArrivalStatus, JobRow, JobStatus
+from core.tables import JobRow, JobStatus
 
 #: The rate is taken over this many seconds.
 _RATE_SECONDS = 60
@@ -59,19 +60,13 @@ class QueueFigures:
 
 
 def queue_figures(session: Session, *, heard_within_seconds: float) -> QueueFigures:
-    """Count.
+    """Return them; their cost does not grow with what has been done.
 
     Args:
         session: An open transaction.
         heard_within_seconds: Workers silent for longer are left out.
     """
     at = now(session)
-    counts = dict.fromkeys(JobStatus, 0)
-    for status, count in session.execute(select(JobRow.status, func.count()).group_by(JobRow.status)):
-        counts[status] = count
-    rejected = session.scalar(
-        select(func.count()).select_from(ArrivalRow).where(ArrivalRow.status == ArrivalStatus.REJECTED)
-    )
     oldest = session.scalar(select(func.min(JobRow.created_at)).where(JobRow.status == JobStatus.WAITING))
     since = at - timedelta(seconds=_RATE_SECONDS)
     done = session.scalar(
@@ -98,8 +93,8 @@ def queue_figures(session: Session, *, heard_within_seconds: float) -> QueueFigu
         for row in living(session, role="worker", within_seconds=heard_within_seconds)
     )
     return QueueFigures(
-        counts=counts,
-        rejected=rejected or 0,
+        counts=job_counts(session),
+        rejected=rejected_arrivals(session),
         oldest_waiting_seconds=None if oldest is None else max(0.0, (at - oldest).total_seconds()),
         images_per_second=(done or 0) / _RATE_SECONDS,
         workers=workers,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from core.errors import NotFound
+from core.records.candidates import candidates, in_submission
+from core.records.filters import Filters
 from core.records.fractures import Fracture, fractures_of
 from core.tables import (
     ENDED,
@@ -30,24 +32,8 @@ _PAGE = 500
 _MAIN_TASK = "fracture-type"
 
 #: The last four are None where the model has not been asked or has not answered.
+_ResultRow: TypeAlias = tuple[RadiographRow, JobRow | None, PredictionRow | None, str, str]
 _ResultQuery: TypeAlias = Select[RadiographRow, JobRow, PredictionRow, str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """Which results are wanted; None does not filter."""
-
-    label: str | None = None
-    min_confidence: float | None = None  # 0 to 1
-    max_confidence: float | None = None
-    status: JobStatus | None = None
-    source: Source | None = None
-    since: datetime | None = None  # received at or after
-    until: datetime | None = None  # received before
-    name: str | None = None  # part of the name, in any case
-    sha256: str | None = None
-    model: str | None = None  # NAME or NAME/VERSION; None: the ten-class model
-    submission: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +84,14 @@ def list_results(session: Session, filters: Filters, *, limit: int, before_id: i
         limit: Most results.
         before_id: Only radiographs with a smaller id: the last id of the page before (keyset pages).
     """
-    query = _query(filters, _model_ids(session, filters.model)).order_by(RadiographRow.id.desc()).limit(limit)
-    if before_id is not None:
-        query = query.where(RadiographRow.id < before_id)
-    return _results(session, query)
+    model_ids = _model_ids(session, filters.model)
+    query = _query(filters, model_ids).order_by(RadiographRow.id.desc())
+    rows: list[_ResultRow] = []
+    for ids in candidates(session, filters, model_ids, size=limit, before_id=before_id):
+        rows += session.execute(query.where(RadiographRow.id.in_(ids)).limit(limit - len(rows))).all()
+        if len(rows) == limit:
+            break
+    return _results(session, rows)
 
 
 def iterate_results(session: Session, filters: Filters, *, limit: int | None = None) -> Iterator[Result]:
@@ -123,7 +113,7 @@ def get_result(session: Session, radiograph_id: int, *, model: str | None = None
         NotFound: There is no such radiograph, or no such model.
     """
     query = _query(Filters(model=model), _model_ids(session, model)).where(RadiographRow.id == radiograph_id)
-    found = _results(session, query)
+    found = _results(session, session.execute(query).all())
     if not found:
         raise NotFound(f"There is no radiograph {radiograph_id}.")
     return found[0]
@@ -135,7 +125,7 @@ def results_of(session: Session, radiograph_ids: Sequence[int]) -> dict[int, Res
     found: dict[int, Result] = {}
     for start in range(0, len(radiograph_ids), _PAGE):
         wanted = query.where(RadiographRow.id.in_(radiograph_ids[start : start + _PAGE]))
-        found |= {result.id: result for result in _results(session, wanted)}
+        found |= {result.id: result for result in _results(session, session.execute(wanted).all())}
     return found
 
 
@@ -218,7 +208,7 @@ def _query(filters: Filters, model_ids: Sequence[int]) -> _ResultQuery:
             & (PredictionRow.model_version_id == JobRow.model_version_id),
         )
     )
-    conditions = {
+    conditions: dict[str, Callable[[Any], ColumnElement[bool]]] = {
         "label": lambda value: PredictionRow.label == value,
         "min_confidence": lambda value: PredictionRow.confidence >= value,
         "max_confidence": lambda value: PredictionRow.confidence <= value,
@@ -228,7 +218,7 @@ def _query(filters: Filters, model_ids: Sequence[int]) -> _ResultQuery:
         "until": lambda value: RadiographRow.received_at < value,
         "name": lambda value: RadiographRow.name.icontains(value, autoescape=True),
         "sha256": lambda value: RadiographRow.sha256 == value,
-        "submission": _in_submission,
+        "submission": lambda value: RadiographRow.id.in_(in_submission(value)),
     }
     for field, condition in conditions.items():
         value = getattr(filters, field)
@@ -237,16 +227,7 @@ def _query(filters: Filters, model_ids: Sequence[int]) -> _ResultQuery:
     return query
 
 
-def _in_submission(submission_id: int) -> Any:
-    return RadiographRow.id.in_(
-        select(ArrivalRadiographRow.radiograph_id)
-        .join(ArrivalRow, ArrivalRow.id == ArrivalRadiographRow.arrival_id)
-        .where(ArrivalRow.submission_id == submission_id)
-    )
-
-
-def _results(session: Session, query: _ResultQuery) -> list[Result]:
-    rows = session.execute(query).all()
+def _results(session: Session, rows: Sequence[_ResultRow]) -> list[Result]:
     scores: dict[int, dict[str, float]] = {}
     ids = [prediction.id for _, _, prediction, _, _ in rows if prediction]
     for start in range(0, len(ids), _PAGE):

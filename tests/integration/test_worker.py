@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
-from core.records.results import Filters, list_results
+from core.records.filters import Filters
+from core.records.results import list_results
 from core.tables import JobRow, JobStatus, PredictionRow, Source
 from tests.conftest import draw_radiograph, wait_until
 from tests.fakes import black_png
