@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from core import images
 from core.answers import answers
 from core.bundle import Bundle
 from core.engines.protocol import load_classifier
-from core.preprocessing import to_model_input
+from core.preprocessing import read_model_input
 
 _BATCH = 8
 _MAX_PIXELS = 64_000_000
@@ -27,9 +26,7 @@ def loop(connection: Connection, folder: Path, engine: str) -> None:
         started = time.monotonic()
         for first in range(0, len(files), _BATCH):
             batch = [
-                to_model_input(
-                    images.decode(file.read_bytes(), max_pixels=_MAX_PIXELS), side=card.side, channels=card.channels
-                )
+                read_model_input(file.read_bytes(), side=card.side, channels=card.channels, max_pixels=_MAX_PIXELS)
                 for file in files[first : first + _BATCH]
             ]
             answers(classifier.run(np.stack(batch)), card)

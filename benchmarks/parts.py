@@ -19,10 +19,9 @@ from benchmarks.pictures import Pictures
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.plain_model import make_plain_bundle
 from benchmarks.queries import measure_queries
-from core import images
 from core.bundle import Bundle, find_bundles
 from core.errors import ModelNotFound
-from core.preprocessing import to_model_input
+from core.preprocessing import read_model_input
 from core.settings import Settings
 
 #: Pictures that an engine is given in turn.
@@ -110,5 +109,10 @@ def _shipped(environment: Mapping[str, str]) -> Sequence[Bundle]:
 
 
 def _inputs(pictures: Pictures, bundle: Bundle) -> NDArray[np.uint8]:
-    decoded = (images.decode(content, max_pixels=_MAX_PIXELS) for content in pictures.make(_SHOWN))
-    return np.stack([to_model_input(each, side=bundle.card.side, channels=bundle.card.channels) for each in decoded])
+    card = bundle.card
+    return np.stack(
+        [
+            read_model_input(content, side=card.side, channels=card.channels, max_pixels=_MAX_PIXELS)
+            for content in pictures.make(_SHOWN)
+        ]
+    )

@@ -10,6 +10,7 @@ Sources: 16-bit pictures turn white under `convert("L")` (Pillow#3011, #5991); `
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import dataclass
 
@@ -84,8 +85,15 @@ def inspect(data: bytes, *, max_pixels: int) -> ImageFacts:
         return ImageFacts(media_type=FORMATS[image.format or ""], frames=tuple(frames))
 
 
-def decode(data: bytes, *, max_pixels: int, frame: int = 0) -> NDArray[np.uint8]:
+def decode(data: bytes, *, max_pixels: int, frame: int = 0, enough: int | None = None) -> NDArray[np.uint8]:
     """Decode one frame to grey.
+
+    Args:
+        data: The file, whole.
+        max_pixels: Largest accepted width x height of one frame.
+        frame: Page of a file with several, from 0.
+        enough: Where given, the longer side may be less than the file's but not less than this many pixels: a JPEG is
+            then decoded to a half, a quarter or an eighth, which costs that much less.
 
     Returns:
         (height, width) uint8, EXIF orientation applied; 0 is black, bone is bright as in the file. Pictures of more
@@ -98,6 +106,7 @@ def decode(data: bytes, *, max_pixels: int, frame: int = 0) -> NDArray[np.uint8]
         _seek(image, frame)
         _frame(image, max_pixels)
         try:
+            _spare_work(image, enough)
             image.load()
             white_is_zero = _is_white_zero(image)  # asked before the turn: a turned picture has lost its tags
             return _to_grey(ImageOps.exif_transpose(image), white_is_zero=white_is_zero)
@@ -144,6 +153,17 @@ def _seek(image: Image.Image, frame: int) -> None:
         raise
     except Exception as error:
         raise UnreadableImage(f"Page {frame + 1} of the file is damaged ({_reason(error)}).") from error
+
+
+def _spare_work(image: Image.Image, enough: int | None) -> None:
+    """Let a JPEG's decoder leave out what is thrown away later: colours, and detail far finer than is looked at.
+
+    Colours left out by the decoder or after it differ by one grey level at most, but where a colour was out of range.
+    """
+    if image.format == "JPEG" and image.mode in ("L", "RGB"):
+        longer = max(image.size)
+        share = 1.0 if enough is None else min(1.0, enough / longer)
+        image.draft("L", (math.ceil(image.width * share), math.ceil(image.height * share)))
 
 
 def _frame(image: Image.Image, max_pixels: int) -> Frame:

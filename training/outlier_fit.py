@@ -14,8 +14,7 @@ from PIL import Image
 
 from core.engines.protocol import Classifier
 from core.errors import ConfigurationError
-from core.images import decode
-from core.preprocessing import to_model_input
+from core.preprocessing import read_model_input
 from training.data import Dataset, read_dataset
 from training.evaluate import run_all
 from training.labels import TASK_LABELS
@@ -136,8 +135,7 @@ def draw_inputs(
     for number in range(seed, seed + count):
         stream = io.BytesIO()
         Image.fromarray(draw(kind, number)).save(stream, "PNG")
-        pixels = decode(stream.getvalue(), max_pixels=10**7)
-        pictures.append(to_model_input(pixels, side=side, channels=channels))
+        pictures.append(read_model_input(stream.getvalue(), side=side, channels=channels, max_pixels=10**7))
     return np.stack(pictures)
 
 

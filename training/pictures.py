@@ -1,8 +1,9 @@
-"""Decode a split once, through the same two functions as serving, and keep it in memory."""
+"""Decode a split once, through the same function as serving, and keep it in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.errors import ConfigurationError, RejectedImage
 from core.images import decode
-from core.preprocessing import to_model_input
+from core.preprocessing import read_model_input
 from training.near_duplicates import SIDE, Thumbnails, thumbnail
 from training.sample import Sample
 
@@ -49,7 +50,10 @@ def load_pictures(
     """
     images = np.empty((len(samples), side, side, channels), dtype=np.uint8)
     for index, sample in enumerate(samples):
-        images[index] = to_model_input(_decoded(sample, max_pixels), side=side, channels=channels)
+        with _named(sample):
+            images[index] = read_model_input(
+                sample.path.read_bytes(), side=side, channels=channels, max_pixels=max_pixels
+            )
         advance()
     return Pictures(
         images=images,
@@ -71,13 +75,16 @@ def load_thumbnails(
     """
     thumbnails = np.empty((len(samples), SIDE, SIDE), dtype=np.uint8)
     for index, sample in enumerate(samples):
-        thumbnails[index] = thumbnail(_decoded(sample, max_pixels))
+        with _named(sample):
+            thumbnails[index] = thumbnail(decode(sample.path.read_bytes(), max_pixels=max_pixels))
         advance()
     return thumbnails
 
 
-def _decoded(sample: Sample, max_pixels: int) -> NDArray[np.uint8]:
+@contextmanager
+def _named(sample: Sample) -> Iterator[None]:
+    """Name the file of a picture that cannot be used."""
     try:
-        return decode(sample.path.read_bytes(), max_pixels=max_pixels)
+        yield
     except (RejectedImage, OSError) as error:
         raise ConfigurationError(f"{sample.path} cannot be used: {error} Take it out of the data set.") from error

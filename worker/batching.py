@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core import images
 from core.answers import Answer, answers
 from core.engines.protocol import Classifier
 from core.errors import ConfigurationError, ModelError, RejectedImage, Unavailable
-from core.preprocessing import to_model_input
+from core.preprocessing import read_model_input
 from core.records.claims import Claim, ClaimedJob, Outcome, claim_waiting, give_back, store_outcomes
 from worker.context import WorkerContext
 from worker.pulse import Pulse
@@ -86,8 +85,13 @@ def process_claim(context: WorkerContext, claim: Claim) -> list[Outcome]:
         started = time.perf_counter()
         try:
             data = context.store.get(job.storage_key)
-            pixels = images.decode(data, max_pixels=context.settings.max_pixels, frame=job.frame)
-            picture = to_model_input(pixels, side=classifier.card.side, channels=classifier.card.channels)
+            picture = read_model_input(
+                data,
+                side=classifier.card.side,
+                channels=classifier.card.channels,
+                max_pixels=context.settings.max_pixels,
+                frame=job.frame,
+            )
         except RejectedImage as problem:
             outcomes.append(Outcome(job=job, failure=(problem.code, str(problem))))
         except Unavailable as problem:

@@ -10,12 +10,11 @@ import click
 import numpy as np
 
 from cli.environment import settings_here
-from core import images
 from core.answers import Answer, answers
 from core.bundle import Bundle, find_bundles
 from core.engines.protocol import Classifier, load_classifier
 from core.errors import ModelNotFound, RejectedImage, UnreadableImage
-from core.preprocessing import to_model_input
+from core.preprocessing import read_model_input
 from core.records.fractures import FRACTURE_TASK, affirms, fracture_probability
 from core.settings import Settings
 
@@ -86,8 +85,8 @@ def _answer(classifier: Classifier, path: Path, settings: Settings) -> Answer:
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableImage(f"{path} cannot be read: {error.strerror}.") from error
-    pixels = images.decode(data, max_pixels=settings.max_pixels)
-    picture = to_model_input(pixels, side=classifier.card.side, channels=classifier.card.channels)
+    card = classifier.card
+    picture = read_model_input(data, side=card.side, channels=card.channels, max_pixels=settings.max_pixels)
     (answer,) = answers(classifier.run(picture[np.newaxis]), classifier.card)
     if answer is None:
         raise UnreadableImage("The network's answer is not a set of probabilities.")

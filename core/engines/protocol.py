@@ -22,7 +22,7 @@ class Classifier(Protocol):
         """Run the network.
 
         Args:
-            batch: (N, side, side, channels) uint8, each from `preprocessing.to_model_input`.
+            batch: (N, side, side, channels) uint8, each from `preprocessing.read_model_input`.
 
         Returns:
             The probabilities of N images, in the order of `card.labels`, and their outlier scores if the card has

@@ -1,3 +1,4 @@
+import io
 import struct
 import subprocess
 import sys
@@ -324,3 +325,39 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     # then
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 20_000  # kilobytes; decoded it would be 900,000
+
+
+@pytest.mark.parametrize("quality", [60, 95])
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_a_jpeg_in_colours_is_as_grey_as_if_its_colours_had_been_decoded(quality: int, subsampling: int) -> None:
+    generator = np.random.default_rng(3)
+    coarse = generator.integers(60, 180, (12, 16, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(coarse).resize((320, 240)).save(stream, "JPEG", quality=quality, subsampling=subsampling)
+    with Image.open(io.BytesIO(stream.getvalue())) as image:
+        expected = np.asarray(image.convert("RGB").convert("L"), dtype=int)
+    assert np.abs(decode(stream.getvalue()) - expected).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("enough", "expected"),
+    [(None, (800, 1200)), (601, (800, 1200)), (600, (400, 600)), (299, (200, 300)), (9, (100, 150))],
+)
+def test_a_jpeg_is_decoded_no_larger_than_needed(enough: int | None, expected: tuple[int, int]) -> None:
+    stream = io.BytesIO()
+    Image.linear_gradient("L").resize((1200, 800)).save(stream, "JPEG", quality=95)
+    pixels = decode(stream.getvalue(), enough=enough)
+    assert pixels.shape == expected
+    whole = Image.fromarray(decode(stream.getvalue())).reduce(1200 // expected[1])
+    assert np.abs(pixels - np.asarray(whole, dtype=int)).mean() < 1
+
+
+def test_only_a_jpeg_is_decoded_smaller_and_a_turned_one_is_turned() -> None:
+    picture = Image.linear_gradient("L").resize((1200, 800))
+    plain, turned = io.BytesIO(), io.BytesIO()
+    picture.save(plain, "PNG")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(turned, "JPEG", exif=exif)
+    assert decode(plain.getvalue(), enough=100).shape == (800, 1200)
+    assert decode(turned.getvalue(), enough=600).shape == (600, 400)
