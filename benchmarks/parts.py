@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from benchmarks.databases import has_postgresql, postgresql_database, sqlite_database
 from benchmarks.engines import measure_engines
+from benchmarks.growth import measure_growth
+from benchmarks.ingest import measure_ingest
+from benchmarks.latency import measure_latency
 from benchmarks.many_rows import fill
 from benchmarks.measured import Part
 from benchmarks.pictures import Pictures
@@ -28,6 +31,10 @@ from core.settings import Settings
 _SHOWN = 32
 #: Share of the files that the peer is given: it takes ten times as long for each.
 _PEER_SHARE = 0.1
+#: Of the files of a turn: how many times as many a bulk drop has, and one in how many is uploaded singly.
+_BULK_DROPS, _SINGLES = 4, 20
+#: One in how many of them is in the smallest drop that growth is measured with; the largest has a hundred times that.
+_FEW_FILES = 6
 _MAX_PIXELS = 64_000_000
 #: Radiographs in the database that the large one is compared with.
 _FEW_ROWS = 10_000
@@ -49,7 +56,7 @@ def run(name: str, place: Path, options: Options, environment: Mapping[str, str]
     """Measure one part.
 
     Args:
-        name: `engines`, `pipeline` or `query`.
+        name: One of `cli.commands.bench.PARTS`.
         place: An empty folder on the disk that is to be measured.
         options: The user's.
         environment: Whose settings name the models.
@@ -57,25 +64,26 @@ def run(name: str, place: Path, options: Options, environment: Mapping[str, str]
     if name == "query":
         yield from _queries(place, options)
         return
-    pictures = Pictures(options.images)
+    pictures, rounds, files = Pictures(options.images), options.rounds, options.files
+    models = place / "plain"
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        plain: Bundle = pool.apply(make_plain_bundle, [place / "plain"])
+        plain: Bundle = pool.apply(make_plain_bundle, [models])
+    work = place / "work"
     if name == "engines":
         for bundle in (plain, *_shipped(environment)):
             shown = _inputs(pictures, bundle)
-            yield measure_engines(
-                bundle, shown, rounds=options.rounds, seconds=options.seconds, engines=options.engines
-            )
+            yield measure_engines(bundle, shown, rounds=rounds, seconds=options.seconds, engines=options.engines)
+    elif name == "pipeline":
+        peer_files = max(8, round(files * _PEER_SHARE))
+        yield measure_pipeline(work, plain, models, pictures, rounds=rounds, files=files, peer_files=peer_files)
+    elif name == "latency":
+        bulk, singles = files * _BULK_DROPS, max(5, files // _SINGLES)
+        yield measure_latency(work, plain, models, pictures, rounds=rounds, files=bulk, singles=singles)
+    elif name == "ingest":
+        yield measure_ingest(work, models, pictures, rounds=rounds, files=files)
     else:
-        yield measure_pipeline(
-            place / "pipeline",
-            plain,
-            place / "plain",
-            pictures,
-            rounds=options.rounds,
-            files=options.files,
-            peer_files=max(8, round(options.files * _PEER_SHARE)),
-        )
+        few = files // _FEW_FILES
+        yield measure_growth(work, models, pictures, rounds=rounds, sizes=(few, 10 * few, 100 * few))
 
 
 def _queries(place: Path, options: Options) -> Iterator[Part]:

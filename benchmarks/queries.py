@@ -38,6 +38,7 @@ def queries_of(session: Session) -> dict[str, Query]:
         "page in the middle": page(before_id=middle.id),
         "label": page(label="spiral"),
         "label, page in the middle": page(before_id=middle.id, label="spiral"),
+        "confidence of 0.6 and more": page(min_confidence=0.6),
         "confidence of 0.99 and more": page(min_confidence=0.99),
         "confidence below 0.2": page(max_confidence=0.2),
         "label and confidence": page(label="spiral", min_confidence=0.99),

@@ -9,18 +9,20 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
+import psutil
 from sqlalchemy import func, select
 
 from core.database import Database
 from core.errors import FractureError
+from core.records.counters import job_counts
 from core.settings import Settings
-from core.tables import ENDED, JobRow, JobStatus, RadiographRow
+from core.tables import ENDED, JobRow, JobStatus, RadiographRow, Source
 
 #: Longest time to start, to stop, and without any job ending, in seconds.
 _START, _STOP, _STANDSTILL = 120.0, 60.0, 120.0
@@ -43,10 +45,19 @@ class System:
         """The address of its page and API."""
         return f"http://127.0.0.1:{self.settings.port}"
 
+    def processes(self, role: str) -> list[psutil.Process]:
+        """Return the processes of one role (redis, web, inbox, worker, beat): the one that was started comes first."""
+        for child in psutil.Process(self.process.pid).children():
+            command = child.cmdline()
+            if command[-1:] == [role] or (role == "redis" and "redis" in command[0]):
+                return [child, *child.children(recursive=True)]
+        raise BenchmarkFailed(f"No process of the role {role} runs.")
+
     def ended(self) -> int:
         """Return how many jobs have ended."""
         with self.database.reading() as session:
-            return session.scalar(select(func.count()).select_from(JobRow).where(JobRow.status.in_(ENDED))) or 0
+            counts = job_counts(session)
+        return sum(counts[status] for status in ENDED)
 
     def wait_for(self, count: int) -> None:
         """Return when that many jobs have ended.
@@ -62,15 +73,20 @@ class System:
                 raise BenchmarkFailed(f"{count - ended} jobs have not ended; {self.settings.logs} says why.")
             time.sleep(0.2)
         with self.database.reading() as session:
-            bad = session.scalar(select(func.count()).select_from(JobRow).where(JobRow.status != JobStatus.DONE))
-        if bad:
+            counts = job_counts(session)
+        if bad := sum(counts[status] for status in ENDED if status != JobStatus.DONE):
             raise BenchmarkFailed(f"{bad} jobs have failed.")
 
-    def seconds_since(self, radiograph_id: int) -> float:
-        """Return the time from the first `received_at` to the last `finished_at` after a radiograph."""
+    def seconds_since(self, radiograph_id: int, source: Source = Source.INBOX) -> float:
+        """Return the time from the first `received_at` to the last `finished_at` after a radiograph, of one source."""
+        wanted = RadiographRow.id > radiograph_id, RadiographRow.source == source
         with self.database.reading() as session:
-            began = session.scalar(select(func.min(RadiographRow.received_at)).where(RadiographRow.id > radiograph_id))
-            finished = session.scalar(select(func.max(JobRow.finished_at)).where(JobRow.radiograph_id > radiograph_id))
+            began = session.scalar(select(func.min(RadiographRow.received_at)).where(*wanted))
+            finished = session.scalar(
+                select(func.max(JobRow.finished_at))
+                .join(RadiographRow, RadiographRow.id == JobRow.radiograph_id)
+                .where(*wanted)
+            )
         if began is None or finished is None:
             raise BenchmarkFailed("No radiograph came in.")
         return (finished - began).total_seconds()
@@ -119,6 +135,18 @@ def running(home: Path, models: Path, **changes: str) -> Iterator[System]:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=_STOP)
         system.database.dispose()
+
+
+@contextmanager
+def paused(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Stop processes from running for a while; they notice nothing."""
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
 
 
 def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:

@@ -208,18 +208,8 @@ class JobRow(Base):
         Index("ix_jobs_lease_token", "lease_token"),
         Index("ix_jobs_status", "status", "error_code"),
         Index("ix_jobs_results", "model_version_id", "status", "radiograph_id"),
-        Index(
-            "ix_jobs_waiting_since",
-            "created_at",
-            sqlite_where=text("status = 'waiting'"),
-            postgresql_where=text("status = 'waiting'"),
-        ),
-        Index(
-            "ix_jobs_done_at",
-            "finished_at",
-            sqlite_where=text("status = 'done'"),
-            postgresql_where=text("status = 'done'"),
-        ),
+        Index("ix_jobs_status_created", "status", "created_at"),
+        Index("ix_jobs_status_finished", "status", "finished_at"),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

@@ -15,7 +15,6 @@ _COUNTED = {
     "jobs": ("waiting", "running", "done", "failed", "quarantined", "cancelled"),
     "arrivals": ("accepted", "rejected"),
 }
-_WAITING, _DONE = sa.text("status = 'waiting'"), sa.text("status = 'done'")
 
 _POSTGRESQL_FUNCTION = """
 CREATE FUNCTION count_by_status() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -80,15 +79,15 @@ def upgrade() -> None:
     op.create_index("ix_predictions_confidence", "predictions", ["model_version_id", "confidence", "radiograph_id"])
     op.create_index("ix_radiographs_source", "radiographs", ["source", "id"])
     op.create_index("ix_jobs_results", "jobs", ["model_version_id", "status", "radiograph_id"])
-    op.create_index("ix_jobs_waiting_since", "jobs", ["created_at"], sqlite_where=_WAITING, postgresql_where=_WAITING)
-    op.create_index("ix_jobs_done_at", "jobs", ["finished_at"], sqlite_where=_DONE, postgresql_where=_DONE)
+    op.create_index("ix_jobs_status_created", "jobs", ["status", "created_at"])
+    op.create_index("ix_jobs_status_finished", "jobs", ["status", "finished_at"])
 
 
 def downgrade() -> None:
     """Undo it."""
     for index, table in (
-        ("ix_jobs_done_at", "jobs"),
-        ("ix_jobs_waiting_since", "jobs"),
+        ("ix_jobs_status_finished", "jobs"),
+        ("ix_jobs_status_created", "jobs"),
         ("ix_jobs_results", "jobs"),
         ("ix_radiographs_source", "radiographs"),
         ("ix_predictions_confidence", "predictions"),

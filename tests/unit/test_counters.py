@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, event, func, select, update
 
 from benchmarks.many_rows import fill
 from core.database import Database
 from core.records.counters import fold, job_counts, rejected_arrivals
+from core.records.figures import queue_figures
 from core.tables import ArrivalRow, ArrivalStatus, CounterRow, JobRow, JobStatus, PredictionRow, ScoreRow
 
 _COUNT = 200
@@ -91,3 +93,22 @@ def test_writers_do_not_wait_for_each_others_counts(database: Database) -> None:
         second.execute(update(JobRow).where(JobRow.id == 2).values(status=JobStatus.FAILED))
         fold(second)
     assert _kept(database) == _truth(database)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_queue_figures_read_no_more_than_they_count(database: Database) -> None:
+    fill(database, _COUNT)
+    statements: list[tuple[str, Any]] = []
+    with database.reading() as session:
+        engine = session.get_bind()
+        event.listen(engine, "before_cursor_execute", lambda *each: statements.append((each[2], each[3])))
+        queue_figures(session, heard_within_seconds=60)
+        asked = [each for each in statements if "FROM jobs" in each[0]]
+        plans = [
+            str(session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
+            for statement, parameters in asked
+        ]
+    assert len(plans) == 3
+    assert "ix_jobs_status_created" in plans[0]
+    assert "(status=? AND finished_at>?)" in plans[1]
+    assert "status=?" in plans[2]
