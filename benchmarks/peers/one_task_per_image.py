@@ -41,10 +41,11 @@ def model() -> Any:
 @app.task  # type: ignore[untyped-decorator]  # Celery ships no types
 def classify(path: str) -> None:
     """Classify one image and store its answer."""
-    side = model().input_shape[1]
+    _, side, _, channels = model().input_shape
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("L").resize((side, side)))
-    scores = model().predict(pixels[np.newaxis, :, :, np.newaxis], verbose=0)[0]
+    found = model().predict(np.repeat(pixels[np.newaxis, :, :, np.newaxis], channels, axis=3), verbose=0)
+    scores = (found[0] if isinstance(found, list) else found)[0]  # some networks give a second output
     best = int(scores.argmax())
     with engine.begin() as connection:
         connection.execute(

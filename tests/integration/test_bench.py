@@ -32,10 +32,36 @@ def test_engines_take_turns_and_answer_alike(monkeypatch: pytest.MonkeyPatch, tm
 
 
 @pytest.mark.long
-def test_the_pipeline_is_measured_against_bare_loop_and_peer() -> None:
+def test_the_pipeline_is_measured_against_bare_loop_and_peer(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("FRACTURE_MODELS", str(tmp_path))
     (part,) = run("pipeline", "--rounds", "1", "--files", "40")["parts"]
-    assert part["figures"]["system / bare loop"]["median"] > 0
-    assert part["figures"]["system / one task per image"]["median"] > 0
+    for system in ("system", "system on PostgreSQL and Redis"):
+        for other in ("bare loop", "one task per image"):
+            assert part["figures"][f"{system} / {other}"]["median"] > 0
+
+
+@pytest.mark.long
+def test_single_uploads_are_timed_beside_a_bulk_drop() -> None:
+    (part,) = run("latency", "--rounds", "1", "--files", "60")["parts"]
+    figures = {name: figure["median"] for name, figure in part["figures"].items()}
+    assert 0 < figures["bare"] < figures["idle p50"] <= figures["idle p95"]
+    assert figures["in bulk p50"] <= figures["in bulk p99"]
+    assert figures["bulk beside uploads / alone"] > 0
+
+
+@pytest.mark.long
+def test_doors_are_timed_against_a_bare_copy() -> None:
+    (part,) = run("ingest", "--rounds", "1", "--files", "200")["parts"]
+    assert part["figures"]["inbox / bare"]["median"] > 0
+    assert part["figures"]["API, 16 clients / bare"]["median"] > 0
+
+
+@pytest.mark.long
+def test_growth_of_cost_and_memory_is_measured() -> None:
+    (part,) = run("growth", "--rounds", "1", "--files", "12")["parts"]
+    assert part["figures"]["one image more, large / small drops"]["median"] != 0
+    assert {"worker (classifying)", "web", "inbox", "beat", "redis"} <= set(part["figures"])
+    assert all(figure["median"] > 0 for figure in part["figures"].values() if figure["unit"] == "MiB")
 
 
 @pytest.mark.parametrize(
