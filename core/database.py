@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
@@ -99,6 +99,12 @@ def now(session: Session) -> datetime:
         return datetime.now(UTC)
     at: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
     return at
+
+
+def append(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
+    """Insert rows that nobody reads back, without the bookkeeping that objects need; for what every batch writes."""
+    if rows:
+        session.execute(insert(Base.metadata.tables[table.__tablename__]), rows)
 
 
 def insert_ignoring(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:

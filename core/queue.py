@@ -101,20 +101,25 @@ app = Celery("fracture_queue", include=["worker.tasks"])
 app.add_defaults(lambda: configuration(Settings.from_env(os.environ)))
 
 
-def bells_for(jobs: int, settings: Settings) -> int:
-    """Return how many messages announce a number of jobs: one per batch, within reason."""
-    return min(MOST_BELLS, math.ceil(jobs / settings.batch_size))
+def bells_for(jobs: int, settings: Settings, listeners: int | None = None) -> int:
+    """Return how many messages announce a number of jobs: one per batch, but no more than there are who listen."""
+    return min(listeners or MOST_BELLS, MOST_BELLS, math.ceil(jobs / settings.batch_size))
 
 
-def ring(jobs: int, settings: Settings) -> None:
+def ring(jobs: int, settings: Settings, listeners: int | None = None) -> None:
     """Tell the workers that there are new jobs.
+
+    Args:
+        jobs: How many.
+        settings: Batch size.
+        listeners: How many processes work; 0 or None: not known.
 
     Raises:
         BrokerUnavailable: The broker does not answer. The work is safe in the database.
     """
     try:
         with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
-            for _ in range(bells_for(jobs, settings)):
+            for _ in range(bells_for(jobs, settings, listeners)):
                 app.send_task(WORK_TASK, kwargs={"waiting": jobs}, producer=producer, retry=False)
     except (OSError, KombuError, CeleryError, RedisError) as error:
         raise BrokerUnavailable from error

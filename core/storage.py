@@ -48,7 +48,7 @@ class FolderStore:
             if target.is_file() and target.stat().st_size == len(data):
                 return key
             temporary.parent.mkdir(parents=True, exist_ok=True)
-            target.parent.mkdir(parents=True, exist_ok=True)
+            made = _make_folders(target.parent)
             try:
                 with temporary.open("xb") as stream:
                     stream.write(data)
@@ -57,7 +57,8 @@ class FolderStore:
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
-            _sync_folder(target.parent)
+            for folder in (target.parent, *(each.parent for each in made)):
+                _sync_folder(folder)
         except OSError as error:
             raise StoreUnavailable(f"The original cannot be stored in {self.folder}: {error.strerror}.") from error
         return key
@@ -82,6 +83,15 @@ class FolderStore:
         if not _KEY.fullmatch(key):
             raise ValueError(f"no storage key: {key!r}")
         return self.folder / key
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make a folder and those above it as far as they are missing; return those that were."""
+    if folder.is_dir():
+        return []
+    made = _make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    return [*made, folder]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from flask import Flask
 from jinja2 import StrictUndefined
 
+from core.announce import announcer
 from core.database import Database
 from core.ingest import Ingest
-from core.queue import ring
 from core.settings import Settings
 from core.storage import FolderStore
 from web import api, health, images, problems, queue, radiograph, results, security, upload, words
@@ -47,7 +46,7 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
     app.url_map.converters["id"] = IdentifierConverter
 
     database, store = Database(settings.database_url), FolderStore.at(settings.store_url)
-    announce = announce or partial(ring, settings=settings)
+    announce = announce or announcer(settings, database)
     ingest = Ingest(settings, database, store, announce)
     app.extensions[EXTENSION] = Parts(settings, database, store, ingest, announce)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
 from core.answers import Answer, answers
 from core.engines.protocol import Classifier
@@ -41,18 +42,13 @@ def work_off(context: WorkerContext, pulse: Pulse) -> Worked:
         ModelError: A bundle is unusable; its jobs wait for a worker that can run it.
         ConfigurationError: The engine is not installed here; likewise.
     """
-    settings, until, jobs = context.settings, time.monotonic() + context.settings.drain_seconds, 0
-    while not context.stopping and time.monotonic() < until:
-        with context.database.transaction() as session:
-            claim = claim_waiting(
-                session,
-                model_version_ids=context.installed(),
-                limit=settings.batch_size,
-                lease_seconds=settings.lease_seconds,
-                worker=str(context.identity),
-            )
-        if claim is None:
-            return Worked(jobs=jobs, emptied=True)
+    until, jobs = time.monotonic() + context.settings.drain_seconds, 0
+    if context.stopping:
+        return Worked(jobs=0, emptied=False)
+    models = context.installed()
+    with context.database.transaction() as session:
+        claim = _claim(context, session, models)
+    while claim is not None:
         with pulse.holding(claim):
             try:
                 outcomes = process_claim(context, claim)
@@ -60,12 +56,27 @@ def work_off(context: WorkerContext, pulse: Pulse) -> Worked:
                 with context.database.transaction() as session:
                     give_back(session, claim.token)
                 raise
+            goes_on = not context.stopping and time.monotonic() < until
+            # One transaction stores this batch and claims the next: half the commits, and each waits for the disk.
             with context.database.transaction() as session:
                 counted = store_outcomes(session, claim, outcomes, str(context.identity))
+                claim = _claim(context, session, models) if goes_on else None
         if len(counted) < len(outcomes):
             log.warning("The lease of %d jobs had run out; their answers were dropped.", len(outcomes) - len(counted))
         jobs += len(counted)
-    return Worked(jobs=jobs, emptied=False)
+        if not goes_on:
+            return Worked(jobs=jobs, emptied=False)
+    return Worked(jobs=jobs, emptied=True)
+
+
+def _claim(context: WorkerContext, session: Session, models: Sequence[int]) -> Claim | None:
+    return claim_waiting(
+        session,
+        model_version_ids=models,
+        limit=context.settings.batch_size,
+        lease_seconds=context.settings.lease_seconds,
+        worker=str(context.identity),
+    )
 
 
 def process_claim(context: WorkerContext, claim: Claim) -> list[Outcome]:

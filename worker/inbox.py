@@ -40,6 +40,7 @@ class Inbox:
 
     def __init__(self, settings: Settings, database: Database, ingest: Ingest) -> None:
         self._settings, self._database, self._ingest = settings, database, ingest
+        self._processing, self._done, self._failed = settings.processing, settings.done, settings.failed
         self.tracker = StabilityTracker(settings.settle_seconds)
         self._unrecorded: dict[str, Look | None] = {}  # claims without an arrival, and the look when they were taken
         self._unsure = False  # the last recording failed, perhaps only after its commit
@@ -53,12 +54,12 @@ class Inbox:
         Raises:
             DatabaseUnavailable: Then nothing is known yet; call again.
         """
-        with os.scandir(self._settings.processing) as entries:
+        with os.scandir(self._processing) as entries:
             claims = sorted(entry.name for entry in entries if entry.is_dir())
         found = self._recorded(claims)
         for claim in claims:
             if claim not in found:
-                _remove_unfinished(self._settings.processing / claim)
+                _remove_unfinished(self._processing / claim)
                 self._unrecorded.setdefault(claim, None)
         return len(self._unrecorded)
 
@@ -150,7 +151,7 @@ class Inbox:
             try:
                 self._move_on(settled)
             except OSError as error:
-                folder = self._settings.processing / settled.claim
+                folder = self._processing / settled.claim
                 self._complain(folder, f"A finished file cannot leave {folder}: {error.strerror}; it is tried again.")
             else:
                 moved.append(settled.arrival_id)
@@ -174,12 +175,12 @@ class Inbox:
 
     def _claim(self, path: Path) -> tuple[str, Look]:
         claim = secrets.token_hex(8)
-        target = self._settings.processing / claim / path.relative_to(self._settings.inbox)
+        target = self._processing / claim / path.relative_to(self._settings.inbox)
         target.parent.mkdir(parents=True)
         try:
             move(path, target)
         except OSError:
-            _remove_empty(target.parent, self._settings.processing)
+            _remove_empty(target.parent, self._processing)
             raise
         return claim, _look(target)
 
@@ -187,9 +188,9 @@ class Inbox:
         """Read the next claimed files; those that are still being written wait, those that are gone are dropped."""
         size = count = 0
         for claim, look in list(self._unrecorded.items()):
-            path = _file_below(self._settings.processing / claim)
+            path = _file_below(self._processing / claim)
             if path is None:
-                _remove_empty_tree(self._settings.processing / claim)
+                _remove_empty_tree(self._processing / claim)
                 self._unrecorded.pop(claim)
                 continue
             try:
@@ -200,7 +201,7 @@ class Inbox:
                 after = _look(path)
             except FileNotFoundError:
                 continue  # taken away meanwhile; the next round drops it
-            name = path.relative_to(self._settings.processing / claim).as_posix()
+            name = path.relative_to(self._processing / claim).as_posix()
             if after != before or (look is not None and after != look):
                 # Its writer still has it open and went on after a long pause; a rename does not stop it.
                 self._unrecorded[claim] = after
@@ -220,22 +221,22 @@ class Inbox:
             return None, UnreadableImage(f"The file cannot be read: {error.strerror}.")
 
     def _move_on(self, settled: Settled) -> None:
-        folder = self._settings.processing / settled.claim
+        folder = self._processing / settled.claim
         path = _file_below(folder)
         if path is not None:
             relative = path.relative_to(folder)
             if settled.reasons:
                 move_aside(
                     path,
-                    self._settings.failed,
+                    self._failed,
                     relative,
                     before_leaving=lambda target: write_reason(target, settled.reasons),
                 )
             elif self._settings.inbox_done == "delete":
                 path.unlink()
             else:
-                move_aside(path, self._settings.done, relative)
-            _remove_empty(path.parent, self._settings.processing)
+                move_aside(path, self._done, relative)
+            _remove_empty(path.parent, self._processing)
         else:
             _remove_empty_tree(folder)
 
@@ -261,11 +262,17 @@ def _look(path: Path) -> Look:
 
 def _file_below(folder: Path) -> Path | None:
     """Return the one file that a claim's folder holds; hidden ones are copies in the making, see `move`."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            if not name.startswith("."):
-                return Path(parent, name)
-    return None
+    folders = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(folder / entry.name)
+                elif not entry.name.startswith("."):
+                    return folder / entry.name
+    except OSError:
+        return None
+    return next((found for below in folders if (found := _file_below(below))), None)
 
 
 def _remove_unfinished(folder: Path) -> None:
@@ -285,7 +292,7 @@ def _remove_empty_tree(folder: Path) -> None:
 
 def _remove_empty(folder: Path, stop: Path) -> None:
     """Remove a folder and its parents up to `stop`, as far as they are empty."""
-    while folder != stop and folder.is_relative_to(stop):
+    while folder != stop and stop in folder.parents:
         try:
             folder.rmdir()
         except FileNotFoundError:

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.announce import announcer
 from core.database import Database
 from core.errors import ConfigurationError, Unavailable
 from core.home import prepare_home
 from core.ingest import Ingest
-from core.queue import ring
 from core.records.workers import Identity, beat, sign_off
 from core.schema import check_schema
 from core.settings import Settings
@@ -39,7 +39,7 @@ def run_inbox(settings: Settings) -> None:
     prepare_home(settings)
     database = Database(settings.database_url)
     check_schema(database)
-    ingest = Ingest(settings, database, FolderStore.at(settings.store_url), lambda jobs: ring(jobs, settings))
+    ingest = Ingest(settings, database, FolderStore.at(settings.store_url), announcer(settings, database))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

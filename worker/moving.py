@@ -34,7 +34,8 @@ def move_aside(
         OSError: It could not be moved; it is still at `source`.
     """
     wanted = folder / relative
-    wanted.parent.mkdir(parents=True, exist_ok=True)
+    if not wanted.parent.is_dir():
+        wanted.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
         target = wanted if number == 1 else wanted.with_name(_numbered(wanted.name, number))
         try:

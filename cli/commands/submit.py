@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.environment import installation_here
+from core.announce import announcer
 from core.database import Database
 from core.errors import ConfigurationError, UnreadableImage
 from core.ingest import Incoming, Ingest
-from core.queue import ring
 from core.records.intake import Arrival, Submission
 from core.records.jobs import count_unfinished
 from core.records.results import Result, all_results_of
@@ -43,7 +43,7 @@ def submit(paths: tuple[Path, ...], name: str, wait: bool, as_json: bool) -> Non
     if not files:
         raise ConfigurationError(f"There are no files in {', '.join(str(path) for path in paths)}.")
     settings, database = installation_here()
-    ingest = Ingest(settings, database, FolderStore.at(settings.store_url), lambda jobs: ring(jobs, settings))
+    ingest = Ingest(settings, database, FolderStore.at(settings.store_url), announcer(settings, database))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

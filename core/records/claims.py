@@ -11,14 +11,14 @@ import enum
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, CursorResult, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from core.answers import Answer
-from core.database import now
+from core.database import append, now
 from core.records.events import Event, record_events
 from core.tables import JobRow, JobStatus, PredictionRow, RadiographRow, ScoreRow
 
@@ -139,25 +139,36 @@ def claim_waiting(
         .execution_options(synchronize_session=False)
     )
     session.execute(statement)
+    row = JobRow  # columns rather than objects: this runs for every batch
     rows = session.execute(
-        select(JobRow, RadiographRow.storage_key, RadiographRow.frame)
+        select(
+            row.id,
+            row.radiograph_id,
+            row.model_version_id,
+            row.priority,
+            row.alone,
+            row.attempts,
+            row.created_at,
+            RadiographRow.storage_key,
+            RadiographRow.frame,
+        )
         .join(RadiographRow, RadiographRow.id == JobRow.radiograph_id)
         .where(JobRow.lease_token == token, JobRow.status == JobStatus.RUNNING)
         .order_by(JobRow.id)
     ).all()
     if not rows:
         return None
-    first: JobRow = rows[0][0]
+    first = rows[0]
     jobs = tuple(
         ClaimedJob(
             id=job.id,
             radiograph_id=job.radiograph_id,
-            storage_key=storage_key,
-            frame=frame,
+            storage_key=job.storage_key,
+            frame=job.frame,
             attempts=job.attempts,
             waited_ms=max(0.0, (at - job.created_at).total_seconds() * 1000),
         )
-        for job, storage_key, frame in rows
+        for job in rows
     )
     return Claim(
         token=token, model_version_id=first.model_version_id, priority=first.priority, alone=first.alone, jobs=jobs
@@ -177,7 +188,12 @@ def store_outcomes(session: Session, claim: Claim, outcomes: Sequence[Outcome], 
         The outcomes that counted. One whose lease was lost meanwhile is left out: somebody else has the job.
     """
     at = now(session)
-    counted = [outcome for outcome in outcomes if _release(session, claim.token, outcome)]
+    answered = _release_answered(session, claim.token, [outcome.job.id for outcome in outcomes if outcome.answer], at)
+    counted = [
+        outcome
+        for outcome in outcomes
+        if (outcome.job.id in answered if outcome.answer else _release_failed(session, claim.token, outcome, at))
+    ]
     events = []
     for outcome in counted:
         job, problem = outcome.job, outcome.failure or outcome.passing
@@ -186,7 +202,7 @@ def store_outcomes(session: Session, claim: Claim, outcomes: Sequence[Outcome], 
         if problem:
             detail |= {"code": problem[0], "words": problem[1]}
         events.append(Event(kind=kind, actor=worker, radiograph_id=job.radiograph_id, job_id=job.id, detail=detail))
-    _record_predictions(session, claim, [outcome for outcome in counted if outcome.answer])
+    _record_predictions(session, claim, [outcome for outcome in counted if outcome.answer], at)
     record_events(session, at, events)
     return counted
 
@@ -258,25 +274,40 @@ def _is_last(job: ClaimedJob) -> bool:
     return job.attempts >= MOST_ATTEMPTS
 
 
-def _release(session: Session, token: str, outcome: Outcome) -> bool:
-    """End or postpone one job if this claim still holds it."""
-    at, job = now(session), outcome.job
-    values: dict[str, Any] = {"lease_token": None, "lease_until": None}
-    if outcome.answer:
-        values |= {"status": JobStatus.DONE, "finished_at": at, "error_code": None, "error_words": None}
+def _release_answered(session: Session, token: str, job_ids: Sequence[int], at: datetime) -> set[int]:
+    """End the answered jobs that this claim still holds, in one statement; return which they were."""
+    if not job_ids:
+        return set()
+    statement = (
+        update(JobRow)
+        .where(JobRow.id.in_(job_ids), _held(token))
+        .values(
+            status=JobStatus.DONE,
+            finished_at=at,
+            error_code=None,
+            error_words=None,
+            lease_token=None,
+            lease_until=None,
+        )
+        .returning(JobRow.id)
+    )
+    return set(session.scalars(statement.execution_options(synchronize_session=False)))
+
+
+def _release_failed(session: Session, token: str, outcome: Outcome, at: datetime) -> bool:
+    """End or postpone one job without an answer if this claim still holds it."""
+    job = outcome.job
+    code, words = outcome.failure or outcome.passing or ("error", "")
+    values: dict[str, Any] = {"lease_token": None, "lease_until": None, "error_code": code, "error_words": words}
+    if outcome.failure or _is_last(job):
+        values |= {"status": JobStatus.FAILED, "finished_at": at}
     else:
-        code, words = outcome.failure or outcome.passing or ("error", "")
-        values |= {"error_code": code, "error_words": words}
-        if outcome.failure or _is_last(job):
-            values |= {"status": JobStatus.FAILED, "finished_at": at}
-        else:
-            pause = min(FIRST_PAUSE_SECONDS * 2 ** (job.attempts - 1), LONGEST_PAUSE_SECONDS)
-            values |= {"status": JobStatus.WAITING, "available_at": at + timedelta(seconds=pause), "rung_at": None}
+        pause = min(FIRST_PAUSE_SECONDS * 2 ** (job.attempts - 1), LONGEST_PAUSE_SECONDS)
+        values |= {"status": JobStatus.WAITING, "available_at": at + timedelta(seconds=pause), "rung_at": None}
     return _count(session, update(JobRow).where(JobRow.id == job.id, _held(token)).values(**values)) == 1
 
 
-def _record_predictions(session: Session, claim: Claim, outcomes: Sequence[Outcome]) -> None:
-    at = now(session)
+def _record_predictions(session: Session, claim: Claim, outcomes: Sequence[Outcome], at: datetime) -> None:
     pairs = [(outcome, outcome.answer) for outcome in outcomes if outcome.answer]
     if not pairs:
         return
@@ -303,4 +334,4 @@ def _record_predictions(session: Session, claim: Claim, outcomes: Sequence[Outco
         for number, (_, answer) in zip(ids, pairs, strict=True)
         for label, probability in answer.scores.items()
     ]
-    session.execute(insert(ScoreRow), scores)
+    append(session, ScoreRow, scores)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.database import append
 from core.tables import EventRow
 
 
@@ -27,9 +28,7 @@ class Event:
 
 def record_events(session: Session, at: datetime, events: Iterable[Event]) -> None:
     """Append to the trail."""
-    rows = [{"at": at, **vars(happened)} for happened in events]
-    if rows:
-        session.execute(insert(EventRow), rows)
+    append(session, EventRow, [{"at": at, **vars(happened)} for happened in events])
 
 
 def events_of(session: Session, radiograph_id: int) -> list[EventRow]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
-from core.database import insert_ignoring, now
+from core.database import append, insert_ignoring, now
 from core.errors import NoActiveModel, NotFound, RejectedImage
 from core.images import ImageFacts
 from core.records.events import Event, record_events
@@ -148,47 +148,45 @@ def _record_arrivals(
 ) -> list[Arrival]:
     at = now(session)
     rows = [
-        ArrivalRow(
-            submission_id=submission_id,
-            name=file.name,
-            sha256=file.sha256,
-            bytes=file.bytes,
-            status=ArrivalStatus.REJECTED if file.problem else ArrivalStatus.ACCEPTED,
-            error_code=file.problem.code if file.problem else None,
-            error_words=str(file.problem) if file.problem else None,
-            received_at=at,
-            claim=file.claim,
-        )
+        {
+            "submission_id": submission_id,
+            "name": file.name,
+            "sha256": file.sha256,
+            "bytes": file.bytes,
+            "status": ArrivalStatus.REJECTED if file.problem else ArrivalStatus.ACCEPTED,
+            "error_code": file.problem.code if file.problem else None,
+            "error_words": str(file.problem) if file.problem else None,
+            "received_at": at,
+            "claim": file.claim,
+        }
         for file in files
     ]
-    session.add_all(rows)
-    session.flush()
+    numbers = session.scalars(insert(ArrivalRow).returning(ArrivalRow.id, sort_by_parameter_order=True), rows).all()
     arrivals, links, events, seen = [], [], [], set(before)
-    for file, row in zip(files, rows, strict=True):
+    for file, number in zip(files, numbers, strict=True):
         became = tuple(ids.get(file.sha256 or "", ())) if file.facts else ()
         duplicate = bool(file.facts) and file.sha256 in seen
         seen.add(file.sha256 or "")
-        links += [{"arrival_id": row.id, "radiograph_id": number} for number in became]
+        links += [{"arrival_id": number, "radiograph_id": radiograph} for radiograph in became]
         kind = "rejected" if file.problem else "received"
-        detail = {"name": file.name, "duplicate": duplicate} if not file.problem else {"code": row.error_code}
+        detail = {"code": file.problem.code} if file.problem else {"name": file.name, "duplicate": duplicate}
         events += [
-            Event(kind=kind, actor="door", arrival_id=row.id, radiograph_id=number, detail=detail)
-            for number in became or (None,)
+            Event(kind=kind, actor="door", arrival_id=number, radiograph_id=radiograph, detail=detail)
+            for radiograph in became or (None,)
         ]
         arrivals.append(
             Arrival(
-                id=row.id,
+                id=number,
                 submission_id=submission_id,
-                name=row.name,
-                status=row.status,
-                error_code=row.error_code,
-                error_words=row.error_words,
+                name=file.name,
+                status=ArrivalStatus.REJECTED if file.problem else ArrivalStatus.ACCEPTED,
+                error_code=file.problem.code if file.problem else None,
+                error_words=str(file.problem) if file.problem else None,
                 radiograph_ids=became,
                 duplicate=duplicate,
             )
         )
-    if links:
-        session.execute(insert(ArrivalRadiographRow), links)
+    append(session, ArrivalRadiographRow, links)
     record_events(session, at, events)
     return arrivals
 
