@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
 from typing import Any
 
 from celery import Celery
 from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError
+from kombu.messaging import Producer
 from redis.exceptions import RedisError
 
 from core.errors import BrokerUnavailable
@@ -101,6 +103,16 @@ app = Celery("fracture_queue", include=["worker.tasks"])
 app.add_defaults(lambda: configuration(Settings.from_env(os.environ)))
 
 
+class _Lines(threading.local):
+    """Each thread's connections to brokers, kept open: a new one costs as much as all the rest of an upload."""
+
+    def __init__(self) -> None:
+        self.producers: dict[tuple[str, str], Producer] = {}  # by address and key prefix
+
+
+_lines = _Lines()
+
+
 def bells_for(jobs: int, settings: Settings, listeners: int | None = None) -> int:
     """Return how many messages announce a number of jobs: one per batch, but no more than there are who listen."""
     return min(listeners or MOST_BELLS, MOST_BELLS, math.ceil(jobs / settings.batch_size))
@@ -117,12 +129,28 @@ def ring(jobs: int, settings: Settings, listeners: int | None = None) -> None:
     Raises:
         BrokerUnavailable: The broker does not answer. The work is safe in the database.
     """
+    bells, line = bells_for(jobs, settings, listeners), (settings.broker_url, settings.broker_prefix)
+    if kept := _lines.producers.pop(line, None):
+        try:
+            _send(kept, bells, jobs)
+        except Exception:  # whatever a connection says that died since the last bell; kombu 5.7 even AttributeError
+            log.info("The connection to the broker was lost; ringing on a new one.")
+        else:
+            _lines.producers[line] = kept
+            return
+    connection = app.connection_for_write()
     try:
-        with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
-            for _ in range(bells_for(jobs, settings, listeners)):
-                app.send_task(WORK_TASK, kwargs={"waiting": jobs}, producer=producer, retry=False)
+        producer = app.amqp.Producer(connection)
+        _send(producer, bells, jobs)
     except (OSError, KombuError, CeleryError, RedisError) as error:
+        connection.release()
         raise BrokerUnavailable from error
+    _lines.producers[line] = producer
+
+
+def _send(producer: Producer, bells: int, jobs: int) -> None:
+    for _ in range(bells):
+        app.send_task(WORK_TASK, kwargs={"waiting": jobs}, producer=producer, retry=False)
 
 
 def announced() -> int:

@@ -13,6 +13,9 @@ from core.errors import NotFound
 from core.records.results import Result, results_of
 from core.tables import ArrivalRadiographRow, ArrivalRow, ArrivalStatus, Source, SubmissionRow
 
+#: Made once: an alias costs several milliseconds.
+_EARLIER = aliased(ArrivalRadiographRow)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FileState:
@@ -100,10 +103,9 @@ def submission_state(
 
 def _links(session: Session, submission_id: int) -> tuple[dict[int, list[int]], set[int]]:
     """Return the radiographs of each arrival, and the arrivals whose radiographs had come in before."""
-    earlier = aliased(ArrivalRadiographRow)
     first_arrival = (
-        select(func.min(earlier.arrival_id))
-        .where(earlier.radiograph_id == ArrivalRadiographRow.radiograph_id)
+        select(func.min(_EARLIER.arrival_id))
+        .where(_EARLIER.radiograph_id == ArrivalRadiographRow.radiograph_id)
         .correlate(ArrivalRadiographRow)
         .scalar_subquery()
     )
