@@ -94,7 +94,7 @@ def _write(database: Database, start: int, size: int) -> None:
                 "height": 640,
                 "bit_depth": 8,
                 "bytes": 50_000,
-                "storage_key": f"{digest[:2]}/{digest[2:4]}/{digest}",
+                "storage_key": f"{digest[:2]}/{digest}",
                 "name": name,
                 "source": source,
                 "received_at": at,

@@ -29,16 +29,21 @@ SQLITE_BUSY_SECONDS = 30.0
 class Database:
     """The engines of one database. Make one per process; after a fork call `dispose`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, synced: bool = True) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            url: SQLAlchemy address.
+            synced: A commit is on the disk when `transaction` ends. Otherwise a power cut may undo the last moments,
+                whole transactions at a time: for writers whose work is then simply done again.
+        """
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            self._writes = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE")
-            self._reads = _sqlite_engine(self.url, begin="BEGIN")
+            self._writes = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE", synced=synced)
+            self._reads = _sqlite_engine(self.url, begin="BEGIN", synced=synced)
         else:
-            self._writes = self._reads = create_engine(
-                self.url, pool_pre_ping=True, pool_size=5, max_overflow=10, connect_args={"connect_timeout": 5}
-            )
+            self._writes = self._reads = _postgresql_engine(self.url, synced=synced)
 
     @property
     def engine(self) -> Engine:
@@ -120,7 +125,20 @@ def sqlite_file(url: URL) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
-def _sqlite_engine(url: URL, *, begin: str) -> Engine:
+def _postgresql_engine(url: URL, *, synced: bool) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10, connect_args={"connect_timeout": 5})
+    if synced:
+        return engine
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.execute("SET synchronous_commit = off")
+        connection.commit()
+
+    return engine
+
+
+def _sqlite_engine(url: URL, *, begin: str, synced: bool) -> Engine:
     engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
@@ -129,7 +147,8 @@ def _sqlite_engine(url: URL, *, begin: str) -> Engine:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged upload survives a power cut
+        # FULL: an acknowledged upload survives a power cut. NORMAL keeps the file sound, but not the last commits.
+        cursor.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
 

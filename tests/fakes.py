@@ -110,7 +110,7 @@ def take_in(database: Database, *seeds: int, source: Source = Source.INBOX, prio
     files = []
     for seed in seeds:
         digest = hashlib.sha256(str(seed).encode()).hexdigest()
-        key = f"{digest[:2]}/{digest[2:4]}/{digest}"
+        key = f"{digest[:2]}/{digest}"
         files.append(Examined(name=f"{seed}.png", bytes=64, sha256=digest, facts=facts, storage_key=key))
     with database.transaction() as session:
         return record_intake(session, Submission(source=source, priority=priority), files)

@@ -43,7 +43,8 @@ class WorkerContext:
         """Open everything but the networks."""
         return cls(
             settings=settings,
-            database=Database(settings.database_url),
+            # Answers that a power cut takes are worked out again: their jobs wait, or their leases run out.
+            database=Database(settings.database_url, synced=False),
             store=FolderStore.at(settings.store_url),
             identity=Identity.of_this_process("worker"),
         )

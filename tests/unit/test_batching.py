@@ -125,7 +125,7 @@ def test_an_image_that_cannot_be_decoded_leaves_its_batch_alone(bench: Bench) ->
 def test_an_original_that_is_away_is_a_passing_cause_for_its_own_job(bench: Bench) -> None:
     bench.take_in(draw_radiograph(1), draw_radiograph(2))
     digest = hashlib.sha256(draw_radiograph(1)).hexdigest()
-    original = bench.store.path(f"{digest[:2]}/{digest[2:4]}/{digest}")
+    original = bench.store.path(f"{digest[:2]}/{digest}")
     original.rename(original.with_name("away"))
     work_off(bench.context, bench.pulse)
     first, second = jobs_of(bench.database)

@@ -160,3 +160,14 @@ def test_sqlite_keeps_its_promises(tmp_path: Path) -> None:
         }
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
     database.dispose()
+
+
+def test_only_who_can_do_its_work_again_commits_without_waiting_for_the_disk(database: Database) -> None:
+    question = "PRAGMA synchronous" if database.is_sqlite else "SHOW synchronous_commit"
+    unsynced = Database(database.url.render_as_string(hide_password=False), synced=False)
+    found = []
+    for each in (database, unsynced):
+        with each.transaction() as session:
+            found.append(session.execute(text(question)).scalar())
+    unsynced.dispose()
+    assert found == ([2, 1] if database.is_sqlite else ["on", "off"])

@@ -12,7 +12,7 @@ from core.storage import FolderStore
 
 DATA = b"the bytes of a radiograph"
 SHA256 = hashlib.sha256(DATA).hexdigest()
-KEY = f"{SHA256[:2]}/{SHA256[2:4]}/{SHA256}"
+KEY = f"{SHA256[:2]}/{SHA256}"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_many_writers_of_the_same_content_do_not_disturb_each_other(store: Folde
         writer.start()
     for writer in writers:
         writer.join()
-    assert store.get(f"{digest[:2]}/{digest[2:4]}/{digest}") == data
+    assert store.get(f"{digest[:2]}/{digest}") == data
     assert len(files_below(store.folder)) == 1
 
 
