@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from core.bundle import Bundle, find_bundles
 from core.engines.protocol import load_classifier
 from core.settings import MODELS_FOLDER
+from tests.conftest import PROJECT
 from training.data import Dataset, read_dataset
 from training.evaluate import evaluate_bundle
 from training.outlier_fit import draw_inputs
@@ -75,6 +78,33 @@ def test_both_engines_agree_on_real_radiographs(bundle: Bundle) -> None:
     if bundle.card.outlier_threshold is not None:
         for ours, theirs in zip(litert, keras, strict=True):
             assert ours.outlier_scores == pytest.approx(theirs.outlier_scores, rel=0.02)
+
+
+def test_a_thousand_answers_do_not_grow_the_process(bundle: Bundle) -> None:
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from core.answers import answers\n"
+        "from core.bundle import Bundle\n"
+        "from core.engines.protocol import load_classifier\n"
+        "from core.records.workers import resident_bytes\n"
+        "classifier = load_classifier(Bundle.open(Path(sys.argv[1])), 'litert')\n"
+        "card, generator = classifier.card, np.random.default_rng(1)\n"
+        "def ask(times):\n"
+        "    for _ in range(times // 8):\n"
+        "        batch = generator.integers(0, 255, (8, card.side, card.side, card.channels), dtype=np.uint8)\n"
+        "        assert None not in answers(classifier.run(batch), card)\n"
+        "    return resident_bytes()\n"
+        "print(ask(64), ask(1000))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(bundle.folder)], capture_output=True, text=True, cwd=PROJECT, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    before, after = (int(number) for number in ended.stdout.split())
+    assert after < 1.05 * before
+    assert after < 250 * 2**20
 
 
 def test_the_model_card_says_what_the_model_is_not_for(bundle: Bundle) -> None:
