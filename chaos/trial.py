@@ -213,6 +213,7 @@ def running_trial(home: Path, back_end: str, **changes: str) -> Iterator[Trial]:
     Raises:
         TrialFailed: It does not get ready.
     """
+    home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         environment = without_ours(os.environ) | {"FRACTURE_HOME": str(home), "FRACTURE_PORT": str(free_port())}
         postgres = None
@@ -224,7 +225,6 @@ def running_trial(home: Path, back_end: str, **changes: str) -> Iterator[Trial]:
             environment["FRACTURE_BROKER_URL"] = f"redis://127.0.0.1:{free_port()}/0"
         environment |= changes
         settings = Settings.from_env(environment)
-        home.mkdir(parents=True, exist_ok=True)
         trial = Trial(settings, environment, back_end)
         trial.postgres = postgres
         try:
