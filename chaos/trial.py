@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -220,7 +221,9 @@ def running_trial(home: Path, back_end: str, **changes: str) -> Iterator[Trial]:
         if back_end == DEPARTMENT:
             from benchmarks.databases import postgresql_server
 
-            postgres, url = stack.enter_context(postgresql_server(home / "postgresql", "trial"))
+            # Not below the home folder: the server runs as another user, who must be able to come by all folders above.
+            place = stack.enter_context(TemporaryDirectory(prefix="fracture-trial-", ignore_cleanup_errors=True))
+            postgres, url = stack.enter_context(postgresql_server(Path(place) / "postgresql", "trial"))
             environment["FRACTURE_DATABASE_URL"] = url
             environment["FRACTURE_BROKER_URL"] = f"redis://127.0.0.1:{free_port()}/0"
         environment |= changes

@@ -1,0 +1,103 @@
+"""The check that chaos ends with: it finds what is lost, doubled, altered or left behind, each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import text
+
+from chaos.check import Verdict, check
+from chaos.trial import EMBEDDED, Trial
+from core.database import Database
+from core.settings import Settings
+from tests.conftest import add_model, draw_radiograph
+from tests.unit.desk import Desk
+
+GIVEN = 4
+
+
+@pytest.fixture
+def trial(settings: Settings, database: Database, model_id: int) -> Iterator[Trial]:
+    """Four radiographs that came through the inbox, were answered, and lie in done/."""
+    url = database.url.render_as_string(hide_password=False)
+    trial = Trial(settings.with_changes(database_url=url), {}, EMBEDDED)
+    desk = Desk(trial.settings, database)
+    desk.inbox.tracker = type(desk.inbox.tracker)(0.0)
+    for number in range(GIVEN):
+        content = draw_radiograph(number)
+        desk.drop(f"drop-{number}.png", content)
+        trial.given[f"drop-{number}.png"] = content
+    desk.take()
+    desk.classify()
+    desk.inbox.settle()
+    yield trial
+    trial.database.dispose()
+
+
+def sql(trial: Trial, statement: str) -> None:
+    with trial.database.transaction() as session:
+        session.execute(text(statement))
+
+
+def original(trial: Trial) -> None:
+    path = next(path for path in trial.settings.store_path.rglob("*") if path.is_file())  # type: ignore[union-attr]
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+
+
+def missing(trial: Trial) -> None:
+    next(path for path in trial.settings.store_path.rglob("*") if path.is_file()).unlink()  # type: ignore[union-attr]
+
+
+def unanswered(trial: Trial) -> None:
+    sql(trial, "DELETE FROM scores WHERE prediction_id = 1")
+    sql(trial, "DELETE FROM predictions WHERE id = 1")
+
+
+def failed_in_words(trial: Trial) -> None:
+    unanswered(trial)
+    sql(trial, "UPDATE jobs SET status = 'failed', error_words = 'It is damaged.' WHERE id = 1")
+
+
+def failed_without_words(trial: Trial) -> None:
+    unanswered(trial)
+    sql(trial, "UPDATE jobs SET status = 'failed' WHERE id = 1")
+
+
+def never_recorded(trial: Trial) -> None:
+    trial.given["upload-9.png"] = draw_radiograph(9)
+
+
+def recorded_twice(trial: Trial) -> None:
+    statement = "INSERT INTO radiographs (sha256, frame, {0}) SELECT sha256, 1, {0} FROM radiographs WHERE id = 1"
+    sql(trial, statement.format("media_type, width, height, bit_depth, bytes, storage_key, name, source, received_at"))
+
+
+def another_model(trial: Trial) -> None:
+    add_model(trial.database, "second-model")
+
+
+def vanished(trial: Trial) -> None:
+    next(trial.settings.done.iterdir()).unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        (lambda _: None, {}),
+        (failed_in_words, {}),
+        (original, {"altered": 1}),
+        (missing, {"altered": 1}),
+        (unanswered, {"lost": 1}),
+        (failed_without_words, {"lost": 1}),
+        (never_recorded, {"given": GIVEN + 1, "lost": 1}),
+        (recorded_twice, {"lost": 1, "doubled": 1}),
+        (another_model, {"lost": GIVEN}),
+        (vanished, {"left": 1}),
+    ],
+)
+def test_each_harm_is_found(trial: Trial, harm: Callable[[Trial], None], found: dict[str, int]) -> None:
+    harm(trial)
+    verdict = check(trial)
+    assert verdict == Verdict(**{"given": GIVEN, "lost": 0, "doubled": 0, "altered": 0, "left": 0, **found})
+    assert verdict.is_clean == (not found)
