@@ -26,6 +26,7 @@ COMMANDS = {
     "retry": "Send failed work back to the queue.",
     "models": "List, activate, deactivate and import models.",
     "check": "Look over the installation and say what is wrong.",
+    "doctor": "Find what is stuck, lost or damaged, and mend it.",
     "migrate": "Bring the database's tables to this program's revision.",
     "train": "Train a model with one of the recipes.",
     "ensemble": "Average the networks of several training runs.",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import ConfigurationError, StoreUnavailable
@@ -34,6 +36,11 @@ class FolderStore:
             raise ConfigurationError(f"FRACTURE_STORE_URL={url!r} is no file:// address with an absolute path.")
         return cls(Path(url.removeprefix("file://")))
 
+    @property
+    def incoming(self) -> Path:
+        """Where originals are while they are being written; what stays there is half-written."""
+        return self.folder / "incoming"
+
     def put(self, data: bytes, sha256: str) -> str:
         """Keep one original; the same content again costs nothing.
 
@@ -45,27 +52,43 @@ class FolderStore:
         """
         if not _SHA256.fullmatch(sha256):
             raise ValueError(f"no sha256: {sha256!r}")
-        key = f"{sha256[:2]}/{sha256}"
-        target = self.folder / key
-        temporary = self.folder / "incoming" / secrets.token_hex(16)
+        target = self.folder / key_of(sha256)
         try:
-            if target.is_file() and target.stat().st_size == len(data):
-                return key
-            temporary.parent.mkdir(parents=True, exist_ok=True)
-            made = _make_folders(target.parent)
-            try:
-                with temporary.open("xb") as stream:
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
-            for folder in (target.parent, *(each.parent for each in made)):
-                _sync_folder(folder)
+            if _is_there(target, len(data)):
+                return key_of(sha256)
+            self._write(data, target)
         except OSError as error:
             raise StoreUnavailable(f"The original cannot be stored in {self.folder}: {error.strerror}.") from error
-        return key
+        return key_of(sha256)
+
+    def restore(self, data: bytes, sha256: str) -> None:
+        """Write an original anew, whatever lies in its place.
+
+        Raises:
+            ValueError: The content is not what the hash says.
+            StoreUnavailable: As `put`.
+        """
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError("the content has another sha256")
+        try:
+            self._write(data, self.folder / key_of(sha256))
+        except OSError as error:
+            raise StoreUnavailable(f"The original cannot be stored in {self.folder}: {error.strerror}.") from error
+
+    def _write(self, data: bytes, target: Path) -> None:
+        temporary = self.incoming / secrets.token_hex(16)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        made = _make_folders(target.parent)
+        try:
+            with temporary.open("xb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        for folder in (target.parent, *(each.parent for each in made)):
+            _sync_folder(folder)
 
     def get(self, key: str) -> bytes:
         """Return one original.
@@ -87,6 +110,37 @@ class FolderStore:
         if not _KEY.fullmatch(key):
             raise ValueError(f"no storage key: {key!r}")
         return self.folder / key
+
+    def kept(self) -> Iterator[str]:
+        """Walk over the sha256 of every original that lies here, in no particular order.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        with os.scandir(self.folder):  # a missing store must be noticed, not taken for an empty one
+            pass
+        for parent, folders, names in os.walk(self.folder):
+            if Path(parent) == self.folder:
+                folders[:] = [name for name in folders if name != self.incoming.name]
+            yield from (
+                name for name in names if _SHA256.fullmatch(name) and Path(parent, name) == self.path(key_of(name))
+            )
+
+
+def key_of(sha256: str) -> str:
+    """Return the storage key of a content."""
+    return f"{sha256[:2]}/{sha256}"
+
+
+def _is_there(target: Path, size: int) -> bool:
+    """Whether an original is kept already; if so, mark it as wanted now, so that no clean-up takes it for forgotten."""
+    try:
+        if not target.is_file() or target.stat().st_size != size:
+            return False
+        os.utime(target)
+    except OSError:
+        return False  # also one that was there a moment ago; it is written anew
+    return True
 
 
 def _make_folders(folder: Path) -> list[Path]:

@@ -149,7 +149,7 @@ class Inbox:
         moved = []
         for settled in ended:
             try:
-                self._move_on(settled)
+                self.move_on(settled)
             except OSError as error:
                 folder = self._processing / settled.claim
                 self._complain(folder, f"A finished file cannot leave {folder}: {error.strerror}; it is tried again.")
@@ -188,7 +188,7 @@ class Inbox:
         """Read the next claimed files; those that are still being written wait, those that are gone are dropped."""
         size = count = 0
         for claim, look in list(self._unrecorded.items()):
-            path = _file_below(self._processing / claim)
+            path = file_below(self._processing / claim)
             if path is None:
                 _remove_empty_tree(self._processing / claim)
                 self._unrecorded.pop(claim)
@@ -220,9 +220,14 @@ class Inbox:
         except OSError as error:
             return None, UnreadableImage(f"The file cannot be read: {error.strerror}.")
 
-    def _move_on(self, settled: Settled) -> None:
+    def move_on(self, settled: Settled) -> None:
+        """Move one file whose work has ended to where it belongs.
+
+        Raises:
+            OSError: It could not be moved; it is still in `processing/`.
+        """
         folder = self._processing / settled.claim
-        path = _file_below(folder)
+        path = file_below(folder)
         if path is not None:
             relative = path.relative_to(folder)
             if settled.reasons:
@@ -260,7 +265,7 @@ def _look(path: Path) -> Look:
     return Look(found.st_size, found.st_mtime_ns)
 
 
-def _file_below(folder: Path) -> Path | None:
+def file_below(folder: Path) -> Path | None:
     """Return the one file that a claim's folder holds; hidden ones are copies in the making, see `move`."""
     folders = []
     try:
@@ -272,7 +277,7 @@ def _file_below(folder: Path) -> Path | None:
                     return folder / entry.name
     except OSError:
         return None
-    return next((found for below in folders if (found := _file_below(below))), None)
+    return next((found for below in folders if (found := file_below(below))), None)
 
 
 def _remove_unfinished(folder: Path) -> None:

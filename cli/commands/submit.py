@@ -89,7 +89,7 @@ def _read(path: Path, settings: Settings) -> Incoming:
     except OSError as error:
         problem = UnreadableImage(f"The file cannot be read: {error.strerror}.")
         return Incoming(name=path.name, data=None, size=0, problem=problem)
-    return Incoming(name=path.name, data=data, size=size)
+    return Incoming(name=path.name, data=data, size=size if data is None else len(data))
 
 
 def _wait(database: Database, arrivals: list[Arrival], progress: Progress) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import ColumnElement, Select, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.database import now
@@ -23,17 +24,38 @@ class Settled:
 
 def ended_arrivals(session: Session, *, limit: int) -> list[Settled]:
     """Return files that still lie in `processing/` and whose jobs have all ended, oldest first."""
-    unfinished = exists(
+    unsettled = select(ArrivalRow).where(ArrivalRow.claim.is_not(None), ArrivalRow.settled_at.is_(None))
+    return _settled(
+        session, unsettled.where(~_has_job(JobRow.status.not_in(ENDED))).order_by(ArrivalRow.id).limit(limit)
+    )
+
+
+def long_ended(session: Session, claims: Sequence[str], *, for_seconds: float) -> list[Settled]:
+    """Return those of these folders below `processing/` whose work ended long ago, marked as settled or not."""
+    since = now(session) - timedelta(seconds=for_seconds)
+    lately = _has_job(or_(JobRow.status.not_in(ENDED), JobRow.finished_at > since))
+    query = select(ArrivalRow).where(ArrivalRow.claim.in_(claims), ArrivalRow.received_at <= since, ~lately)
+    return _settled(session, query.order_by(ArrivalRow.id))
+
+
+def recorded_lately(session: Session, *, within_seconds: float) -> bool:
+    """Whether a file of the inbox was recorded lately: then its process is working its way through what it took."""
+    query = select(ArrivalRow.received_at).where(ArrivalRow.claim.is_not(None)).order_by(ArrivalRow.id.desc()).limit(1)
+    latest = session.scalars(query).first()
+    return latest is not None and latest > now(session) - timedelta(seconds=within_seconds)
+
+
+def _has_job(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether an arrival has a job of this kind."""
+    return exists(
         select(JobRow.id)
         .join(ArrivalRadiographRow, ArrivalRadiographRow.radiograph_id == JobRow.radiograph_id)
-        .where(ArrivalRadiographRow.arrival_id == ArrivalRow.id, JobRow.status.not_in(ENDED))
+        .where(ArrivalRadiographRow.arrival_id == ArrivalRow.id, condition)
     )
-    rows = session.scalars(
-        select(ArrivalRow)
-        .where(ArrivalRow.claim.is_not(None), ArrivalRow.settled_at.is_(None), ~unfinished)
-        .order_by(ArrivalRow.id)
-        .limit(limit)
-    ).all()
+
+
+def _settled(session: Session, query: Select[ArrivalRow]) -> list[Settled]:
+    rows = session.scalars(query).all()
     reasons = _failures(session, [row.id for row in rows])
     return [
         Settled(

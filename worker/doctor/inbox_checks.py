@@ -1,0 +1,112 @@
+"""The inbox's checks: files in `processing/` that nobody will record or move on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from core.ingest import Ingest
+from core.records.settling import Settled, known_claims, long_ended, recorded_lately
+from worker.doctor.ailments import SAFE_AGE_SECONDS, Ailment, Check, Premises
+from worker.inbox import Inbox, file_below
+from worker.moving import move_aside
+
+#: The inbox process tries again after at most half a minute, and moves finished files within seconds.
+_PATIENCE_SECONDS = 120.0
+
+
+def _examine_unrecorded(premises: Premises) -> Ailment | None:
+    return Ailment.of(
+        "{count} files were taken from the inbox, but nobody has recorded them.",
+        [f"processing/{claim.name}" for claim in _unrecorded(premises)],
+        remedy="puts them back into the inbox, from which they are taken anew",
+    )
+
+
+def _put_back(premises: Premises) -> None:
+    """Safe beside an inbox process that knows them: it drops a claim whose file is gone, and takes the file anew."""
+    for claim in _unrecorded(premises):
+        path = file_below(claim)
+        if path is not None:
+            with suppress(FileNotFoundError):  # another doctor was faster
+                move_aside(path, premises.settings.inbox, path.relative_to(claim))
+            _remove_empty_tree(claim)
+
+
+def _examine_leftover(premises: Premises) -> Ailment | None:
+    return Ailment.of(
+        "{count} files still lie in processing/ although their work has ended.",
+        [f"arrival {settled.arrival_id}" for settled in _leftover(premises)],
+        remedy="moves them to done/ or failed/",
+    )
+
+
+def _move_on(premises: Premises) -> None:
+    settings, database = premises.settings, premises.database
+    inbox = Inbox(settings, database, Ingest(settings, database, premises.store, lambda _: None))
+    for settled in _leftover(premises):
+        with suppress(FileNotFoundError):
+            inbox.move_on(settled)
+    inbox.settle()
+
+
+def _unrecorded(premises: Premises) -> list[Path]:
+    # A large drop is taken at once and recorded piece by piece: while that goes on, waiting is healthy.
+    busy = premises.has("inbox")
+    if busy:
+        with premises.database.reading() as session:
+            busy = recorded_lately(session, within_seconds=_PATIENCE_SECONDS)
+    patience = SAFE_AGE_SECONDS if busy else _PATIENCE_SECONDS
+    found: list[Path] = []
+    for claims in _claims(premises, older_than=patience):
+        with premises.database.reading() as session:
+            known = known_claims(session, claims)
+        found += [premises.settings.processing / claim for claim in claims if claim not in known]
+    return [claim for claim in found if _is_quiet(file_below(claim), patience)]
+
+
+def _leftover(premises: Premises) -> list[Settled]:
+    found: list[Settled] = []
+    for claims in _claims(premises, older_than=_PATIENCE_SECONDS):
+        with premises.database.reading() as session:
+            found += long_ended(session, claims, for_seconds=_PATIENCE_SECONDS)
+    return [settled for settled in found if file_below(premises.settings.processing / settled.claim) is not None]
+
+
+def _claims(premises: Premises, *, older_than: float) -> Iterator[list[str]]:
+    """Return the folders below `processing/` that were made so many seconds ago, some hundred at a time."""
+    before = time.time() - older_than
+    with os.scandir(premises.settings.processing) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and _made_before(entry, before))
+    for start in range(0, len(names), 500):
+        yield names[start : start + 500]
+
+
+def _made_before(entry: os.DirEntry[str], moment: float) -> bool:
+    try:
+        return entry.stat().st_mtime < moment
+    except OSError:
+        return False  # moved on meanwhile
+
+
+def _is_quiet(path: Path | None, seconds: float) -> bool:
+    """Whether nobody goes on writing a file that was taken after a long pause; False when there is none."""
+    try:
+        return path is not None and path.stat().st_mtime < time.time() - seconds
+    except OSError:
+        return False
+
+
+def _remove_empty_tree(folder: Path) -> None:
+    for parent, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            Path(parent).rmdir()
+
+
+INBOX_CHECKS = (
+    Check("unrecorded files", _examine_unrecorded, _put_back),
+    Check("finished files", _examine_leftover, _move_on),
+)

@@ -1,0 +1,157 @@
+"""The store's checks: originals that are missing or altered, half-written files, files without a row."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from core.records.upkeep import Original, known_contents, originals
+from core.storage import key_of
+from worker.doctor.ailments import SAFE_AGE_SECONDS, Ailment, Check, Premises
+
+_PAGE = 1000
+_READ_BYTES = 2**20
+
+
+def _examine_originals(premises: Premises) -> Ailment | None:
+    return Ailment.of(
+        "{count} radiographs have lost their original: it is missing from the store, or altered. Answers stay.",
+        [f"radiograph {original.radiograph_id}" for original in _damaged(premises)],
+        remedy="brings back those of which a copy lies in done/, failed/ or processing/; send the others in again",
+    )
+
+
+def _bring_back(premises: Premises) -> None:
+    wanted = {original.sha256: original for original in _damaged(premises)}
+    sizes = {original.bytes for original in wanted.values()}
+    settings = premises.settings
+    for path in _files_below(settings.done, settings.failed, settings.processing):
+        if not wanted:
+            return
+        try:
+            data = path.read_bytes() if path.stat().st_size in sizes else b""
+        except OSError:
+            continue  # moved on meanwhile
+        digest = hashlib.sha256(data).hexdigest()
+        if wanted.pop(digest, None):
+            premises.store.restore(data, digest)
+
+
+def _examine_half_written(premises: Premises) -> Ailment | None:
+    return Ailment.of(
+        "{count} half-written files lie in the store: their writers died.",
+        [f"incoming/{path.name}" for path in _half_written(premises)],
+        remedy="deletes them; their senders were told nothing, or send again",
+    )
+
+
+def _delete_half_written(premises: Premises) -> None:
+    for path in _half_written(premises):
+        path.unlink(missing_ok=True)
+
+
+def _examine_forgotten(premises: Premises) -> Ailment | None:
+    return Ailment.of(
+        "{count} files in the store belong to no radiograph: something died between storing and recording them.",
+        [f"sha256 {digest[:12]}..." for digest in _forgotten(premises)],
+        remedy="deletes them",
+    )
+
+
+def _delete_forgotten(premises: Premises) -> None:
+    """Set each aside, look once more, and only then delete: its content may be coming in at this moment.
+
+    Who stores a content that is there already marks the file as wanted, or finds it gone and writes it anew.
+    """
+    premises.store.incoming.mkdir(exist_ok=True)
+    for digest in _forgotten(premises):
+        path, aside = premises.store.path(key_of(digest)), premises.store.incoming / secrets.token_hex(16)
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            continue  # another doctor was faster
+        with premises.database.reading() as session:
+            known = known_contents(session, [digest])
+        if known or not _is_old(aside):
+            aside.rename(path)
+        else:
+            aside.unlink(missing_ok=True)
+
+
+def _damaged(premises: Premises) -> Iterator[Original]:
+    with os.scandir(premises.store.folder):  # a store that is not there must not look like one that lost everything
+        pass
+    after = 0
+    while True:
+        with premises.database.reading() as session:
+            page = originals(session, after=after, limit=_PAGE)
+        yield from (original for original in page if not _is_whole(premises, original))
+        if len(page) < _PAGE:
+            return
+        after = page[-1].radiograph_id
+
+
+def _is_whole(premises: Premises, original: Original) -> bool:
+    path = premises.store.path(original.storage_key)
+    try:
+        if path.stat().st_size != original.bytes:
+            return False
+        return not premises.deep or _sha256(path) == original.sha256
+    except OSError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _half_written(premises: Premises) -> list[Path]:
+    try:
+        with os.scandir(premises.store.incoming) as entries:
+            paths = [Path(entry) for entry in entries]
+    except FileNotFoundError:
+        return []  # nothing was ever written
+    return [path for path in sorted(paths) if _is_old(path)]
+
+
+def _forgotten(premises: Premises) -> Iterator[str]:
+    for page in _pages(premises.store.kept()):
+        with premises.database.reading() as session:
+            known = known_contents(session, page)
+        yield from (digest for digest in page if digest not in known and _is_old(premises.store.path(key_of(digest))))
+
+
+def _is_old(path: Path) -> bool:
+    """Whether nobody has written or wanted a file for long; False when it is gone."""
+    try:
+        return path.stat().st_mtime < time.time() - SAFE_AGE_SECONDS
+    except OSError:
+        return False
+
+
+def _files_below(*folders: Path) -> Iterator[Path]:
+    for folder in folders:
+        for parent, _, names in os.walk(folder):
+            yield from (Path(parent, name) for name in names)
+
+
+def _pages(items: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(items)
+    while page := list(itertools.islice(rest, _PAGE // 2)):
+        yield page
+
+
+STORE_CHECKS = (
+    Check("originals", _examine_originals, _bring_back),
+    Check("half-written files", _examine_half_written, _delete_half_written),
+    Check("forgotten files", _examine_forgotten, _delete_forgotten),
+)
