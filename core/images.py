@@ -1,10 +1,10 @@
 """Read image files: facts from the header, grey pixels from the whole.
 
 `inspect` looks at the header only and refuses what must never be decoded; `decode` reads the pixels. Pillow does
-the decoding; this module decides what is accepted and how every pixel format becomes 8-bit grey.
+the decoding; this module decides what is accepted, `core.grey` how every pixel format becomes 8-bit grey.
 
-Sources: 16-bit pictures turn white under `convert("L")` (Pillow#3011, #5991); `verify()` misses truncated data
-(Pillow#3831, #6342), hence `load()`; Pillow only warns below twice its own pixel limit, hence our check.
+Sources: `verify()` misses truncated data (Pillow#3831, #6342), hence `load()`; Pillow only warns below twice its own
+pixel limit, hence our check.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from core.errors import EmptyFile, ImageTooLarge, UnreadableImage, UnsupportedFormat
+from core.grey import to_grey
+from core.remarks import hush
 
 # Our own check in `inspect` is stricter and comes before any decoding; Pillow's would only warn up to twice its limit.
 Image.MAX_IMAGE_PIXELS = None
@@ -35,13 +37,14 @@ FORMATS = {
 MAX_FRAMES = 64
 #: Bits per sample of a decoded picture, by Pillow's mode.
 _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
-#: Grey levels kept when more than 8 bits are reduced: the darkest and the brightest 0.05 % are clipped, so that one
-#: hot pixel or a burnt-in marker does not flatten the rest. Our choice.
-_CLIP_PERCENT = 0.05
+#: Most scans of a JPEG. A progressive one has about ten; each costs its decoder a walk over the whole picture, so that
+#: thousands in a file of a megabyte would keep it busy for minutes. Our choice: several such pictures in one MPO.
+MAX_SCANS = 256
+_START_OF_SCAN = b"\xff\xda"
+#: WebP's decoder holds the picture several times, at four bytes a pixel each: 1.5 GB for 64 million (measured).
+_WEBP_SHARE = 2
 #: How the accepted formats begin: tells a damaged image from a file of another kind.
 _BEGINNINGS = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|II\*\0|MM\0\*|BM....\0\0\0\0|RIFF....WEBP", re.DOTALL)
-_WHITE_IS_ZERO = 0
-_PHOTOMETRIC_INTERPRETATION = 262
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,15 @@ def inspect(data: bytes, *, max_pixels: int) -> ImageFacts:
 
     Raises:
         EmptyFile: No bytes.
-        UnsupportedFormat: No JPEG, PNG, BMP, TIFF or WebP, or more than `MAX_FRAMES` pages.
+        UnsupportedFormat: No JPEG, PNG, BMP, TIFF or WebP, or more than `MAX_FRAMES` pages or `MAX_SCANS` scans.
         UnreadableImage: The header is damaged.
-        ImageTooLarge: A frame has more than `max_pixels` pixels.
+        ImageTooLarge: A frame has more than `max_pixels` pixels, as WebP more than half as many.
     """
     with _open(data) as image:
-        pages = _count_pages(image)
-        if pages > MAX_FRAMES:
-            raise UnsupportedFormat(f"The file has {pages} pages; at most {MAX_FRAMES} are accepted.")
-        frames = []
-        for page in range(pages):
-            _seek(image, page)
+        frames: list[Frame] = []
+        while _seek(image, len(frames)):
+            if len(frames) == MAX_FRAMES:
+                raise UnsupportedFormat(f"The file has more than {MAX_FRAMES} pages; no more are accepted.")
             frames.append(_frame(image, max_pixels))
         return ImageFacts(media_type=FORMATS[image.format or ""], frames=tuple(frames))
 
@@ -103,13 +104,13 @@ def decode(data: bytes, *, max_pixels: int, frame: int = 0, enough: int | None =
         RejectedImage: As `inspect`, and `UnreadableImage` when the pixel data are damaged or cut off.
     """
     with _open(data) as image:
-        _seek(image, frame)
+        if not _seek(image, frame):
+            raise UnreadableImage(f"Page {frame + 1} of the file is missing.")
         _frame(image, max_pixels)
         try:
             _spare_work(image, enough)
             image.load()
-            white_is_zero = _is_white_zero(image)  # asked before the turn: a turned picture has lost its tags
-            return _to_grey(ImageOps.exif_transpose(image), white_is_zero=white_is_zero)
+            return to_grey(image)
         except MemoryError:
             raise
         # Decoders raise almost anything on damaged bytes: OSError, SyntaxError, ValueError, struct.error, zlib.error.
@@ -120,8 +121,9 @@ def decode(data: bytes, *, max_pixels: int, frame: int = 0, enough: int | None =
 def _open(data: bytes) -> Image.Image:
     if not data:
         raise EmptyFile
+    hush()
     try:
-        return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name != "MPO"])
+        image = Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name != "MPO"])
     except UnidentifiedImageError as error:
         if _BEGINNINGS.match(data):
             raise UnreadableImage(
@@ -132,27 +134,28 @@ def _open(data: bytes) -> Image.Image:
         raise
     except Exception as error:  # a damaged header, in whichever way the plugin notices it
         raise UnreadableImage(f"The file's header is damaged ({_reason(error)}).") from error
+    # Two such bytes begin a scan wherever they stand: within a scan every FF is followed by a zero.
+    if image.format in ("JPEG", "MPO") and data.count(_START_OF_SCAN) > MAX_SCANS:
+        image.close()
+        raise UnsupportedFormat(f"The JPEG has more than {MAX_SCANS} scans; no more are accepted.")
+    return image
 
 
-def _count_pages(image: Image.Image) -> int:
+def _seek(image: Image.Image, frame: int) -> bool:
+    """Go to a page, from 0; return whether there is one. Only a TIFF has more than the first."""
+    if frame == 0:
+        return True
     if image.format != "TIFF":
-        return 1
+        return False
     try:
-        return int(getattr(image, "n_frames", 1))
+        image.seek(frame)
+    except EOFError:
+        return False
     except MemoryError:
         raise
-    except Exception as error:  # the list of pages is read page by page, so a damaged page shows here
-        raise UnreadableImage(f"The file's list of pages is damaged ({_reason(error)}).") from error
-
-
-def _seek(image: Image.Image, frame: int) -> None:
-    try:
-        if frame:
-            image.seek(frame)
-    except MemoryError:
-        raise
-    except Exception as error:
+    except Exception as error:  # each page says where the next one is, so a damaged one shows here
         raise UnreadableImage(f"Page {frame + 1} of the file is damaged ({_reason(error)}).") from error
+    return True
 
 
 def _spare_work(image: Image.Image, enough: int | None) -> None:
@@ -170,43 +173,13 @@ def _frame(image: Image.Image, max_pixels: int) -> Frame:
     width, height = image.size
     if width < 1 or height < 1:
         raise UnreadableImage(f"The picture is {width} x {height} pixels: it has no area.")
-    if width * height > max_pixels:
+    most = max_pixels // _WEBP_SHARE if image.format == "WEBP" else max_pixels
+    if width * height > most:
         raise ImageTooLarge(
             f"The picture is {width} x {height} pixels, {width * height / 1e6:.0f} million; "
-            f"at most {max_pixels / 1e6:g} million are accepted."
+            f"at most {most / 1e6:g} million are accepted{' as WebP' if most < max_pixels else ''}."
         )
     return Frame(width=width, height=height, bit_depth=_BITS.get(image.mode, 8))
-
-
-def _is_white_zero(image: Image.Image) -> bool:
-    tags = getattr(image, "tag_v2", None) or {}
-    return bool(tags.get(_PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO)
-
-
-def _to_grey(image: Image.Image, *, white_is_zero: bool) -> NDArray[np.uint8]:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        levels = _stretch(np.asarray(image))
-        if white_is_zero:  # Pillow inverts those of 8 bits itself, but not these
-            np.subtract(255, levels, out=levels)
-        return levels
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    elif image.mode in ("P", "CMYK", "LAB", "HSV"):
-        image = image.convert("RGB")
-    return np.array(image.convert("L"), dtype=np.uint8)
-
-
-def _stretch(levels: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Map (height, width) levels of any range to 0-255, linearly between the clipping percentiles."""
-    values = np.nan_to_num(levels.astype(np.float32), posinf=0.0, neginf=0.0)
-    low, high = np.percentile(values, (_CLIP_PERCENT, 100 - _CLIP_PERCENT))
-    if high <= low:
-        low, high = float(values.min()), float(values.max())
-    if high <= low:
-        return np.zeros(values.shape, dtype=np.uint8)
-    scaled: NDArray[np.uint8] = np.rint(np.clip((values - low) * (255.0 / (high - low)), 0, 255)).astype(np.uint8)
-    return scaled
 
 
 def _reason(error: Exception) -> str:

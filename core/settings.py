@@ -113,7 +113,9 @@ class Settings:
     inbox_done: str = _setting("keep", _one_of("keep", "delete"), "What happens to a finished file: `keep` or `delete`")
     max_file_bytes: int = _setting(100 * 2**20, _whole(1), "Largest file that is accepted")
     max_upload_files: int = _setting(1000, _whole(1), "Most files in one upload")
-    max_pixels: int = _setting(64_000_000, _whole(1), "Largest picture that is decoded, in pixels")
+    max_pixels: int = _setting(
+        64_000_000, _whole(1), "Largest picture that is decoded, in pixels; of a WebP half as many"
+    )
 
     def __post_init__(self) -> None:
         home = self.home

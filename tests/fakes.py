@@ -168,16 +168,46 @@ def saved(picture: Image.Image, form: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def black_png(width: int, height: int, *, rows_at_once: int = 1000) -> bytes:
-    """A well-formed black 8-bit PNG of any size, made without its pixels ever being in memory."""
+def black_png(width: int, height: int, *, rows_at_once: int = 1000, depth: int = 8, colours: int = 1) -> bytes:
+    """A well-formed black PNG of any size, grey or (with four colours) RGBA, made without its pixels in memory."""
     rows = zlib.compressobj(9, zlib.DEFLATED, -15)
-    block = rows.compress(b"\0" * (width + 1) * rows_at_once) + rows.flush(zlib.Z_FULL_FLUSH)
+    row = b"\0" * (width * colours * depth // 8 + 1)
+    block = rows.compress(row * rows_at_once) + rows.flush(zlib.Z_FULL_FLUSH)
     rest = zlib.compressobj(9, zlib.DEFLATED, -15)
-    last = rest.compress(b"\0" * (width + 1) * (height % rows_at_once)) + rest.flush()
-    checksum = ((width + 1) * height % 65521) << 16 | 1  # Adler-32 of zeros
+    last = rest.compress(row * (height % rows_at_once)) + rest.flush()
+    checksum = (len(row) * height % 65521) << 16 | 1  # Adler-32 of zeros
     data = b"\x78\xda" + block * (height // rows_at_once) + last + struct.pack(">I", checksum)
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, 6 if colours == 4 else 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
+
+
+def tiff(levels: NDArray[Any], *, white_is_zero: bool = False, orientation: int = 1) -> bytes:
+    """An uncompressed TIFF with exactly these samples, in either byte order; Pillow would mend them while saving."""
+    order = ">" if levels.dtype.byteorder == ">" else "<"
+    kind = {"u": 1, "i": 2, "f": 3}[levels.dtype.kind]
+    body = levels.tobytes()
+    height, width = levels.shape
+    long, short = 4, 3
+    tags = {
+        256: (long, width),
+        257: (long, height),
+        258: (short, levels.dtype.itemsize * 8),
+        259: (short, 1),
+        262: (short, 0 if white_is_zero else 1),
+        273: (long, 8),
+        274: (short, orientation),
+        277: (short, 1),
+        278: (long, height),
+        279: (long, len(body)),
+        339: (short, kind),
+    }
+    entries = b"".join(
+        struct.pack(f"{order}HHI", tag, form, 1) + struct.pack(order + ("I" if form == long else "Hxx"), value)
+        for tag, (form, value) in tags.items()
+    )
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    end = struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}I", 0)
+    return mark + struct.pack(f"{order}I", 8 + len(body)) + body + end

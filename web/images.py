@@ -19,7 +19,7 @@ blueprint = Blueprint("images", __name__, url_prefix="/api/v1")
 
 #: Changes when the same original would give another picture, so that browsers ask anew.
 _DRAWN_AS = "1"
-#: Decoding is pure processor time and, for the largest pictures, up to a gigabyte each; more at once only costs memory.
+#: Decoding is pure processor time and, for the largest pictures, up to 0.7 GB each; more at once only costs memory.
 _DECODERS = threading.BoundedSemaphore(2)
 _SMALLEST_SIDE, _LARGEST_SIDE = 16, 8192
 
