@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from core import images
 from core.database import Database
 from core.errors import BrokerUnavailable, ImageTooLarge, RejectedImage
-from core.records.intake import Examined, Intake, Submission, record_intake
+from core.records.intake import Examined, Intake, Submission, continued, record_intake
 from core.settings import Settings
 from core.storage import FolderStore
 
@@ -61,8 +61,13 @@ class Ingest:
             StoreUnavailable: An original could not be kept; nothing was recorded.
             DatabaseUnavailable: Likewise.
             NoActiveModel: Likewise.
+            NotFound: The submission continues one that does not exist; likewise.
         """
-        examined = list(self._side_by_side.map(self._examine, files))
+        if submission.continues is not None:  # asked before anything is stored that nobody would ever look for
+            with self._database.reading() as session:
+                continued(session, submission)
+        # By number, so that each thread reads its own file when it comes to it: `map` would read all of them at once.
+        examined = list(self._side_by_side.map(lambda number: self._examine(files[number]), range(len(files))))
         with self._database.transaction() as session:
             intake = record_intake(session, submission, examined)
         if intake.new_jobs:

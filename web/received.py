@@ -21,7 +21,7 @@ _LONGEST_SUBMISSION_NAME = 200
 
 
 class ReceivedFiles(Sequence[Incoming]):
-    """Reads each file when it is asked for, so that only one of them is in memory at a time."""
+    """Reads each file when it is asked for, so that only those in hand are in memory."""
 
     def __init__(self, files: Sequence[FileStorage], max_file_bytes: int) -> None:
         self._files, self._max_file_bytes = files, max_file_bytes
@@ -70,7 +70,8 @@ def take_upload(source: Source) -> Intake:
 
 
 def _files() -> list[FileStorage]:
-    strange = sorted(set(request.files) - {FIELD})
+    # A part whose header is damaged has no name at all.
+    strange = sorted({name or "" for name in request.files} - {FIELD})
     if strange:
         raise BadParameter(f"The field {displayable(strange[0])!r} carries a file; send files in the field {FIELD!r}.")
     # A browser sends one nameless, empty part for a form in which no file was chosen.

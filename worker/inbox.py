@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Files recorded in one transaction, and the most bytes that they may have together while they are in memory.
 CHUNK_FILES, CHUNK_BYTES = 64, 128 * 2**20
+#: Files that one call of `settle` moves on.
+_SETTLED_AT_ONCE = 500
 #: Pause after a passing failure (disk full, database away): doubled up to the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
@@ -46,6 +48,7 @@ class Inbox:
         self._unsure = False  # the last recording failed, perhaps only after its commit
         self._not_before = 0.0  # no recording before this moment of the monotonic clock
         self._pause = _FIRST_PAUSE
+        self._settled_up_to = 0  # the arrival after which `settle` goes on; 0: it begins anew
         self._complained: set[Path] = set()  # paths whose failure has been told
 
     def recover(self) -> int:
@@ -145,7 +148,9 @@ class Inbox:
             DatabaseUnavailable: They are moved later.
         """
         with self._database.reading() as session:
-            ended = ended_arrivals(session, limit=500)
+            ended = ended_arrivals(session, limit=_SETTLED_AT_ONCE, after=self._settled_up_to)
+        # Those that cannot be moved stay ended: without going on behind them, enough of them would block all others.
+        self._settled_up_to = ended[-1].arrival_id if len(ended) == _SETTLED_AT_ONCE else 0
         moved = []
         for settled in ended:
             try:

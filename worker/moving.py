@@ -33,9 +33,7 @@ def move_aside(
     Raises:
         OSError: It could not be moved; it is still at `source`.
     """
-    wanted = folder / relative
-    if not wanted.parent.is_dir():
-        wanted.parent.mkdir(parents=True, exist_ok=True)
+    wanted = _make_folder(folder, relative.parent) / relative.name
     for number in itertools.count(1):
         target = wanted if number == 1 else wanted.with_name(_numbered(wanted.name, number))
         try:
@@ -59,6 +57,25 @@ def move_aside(
         source.unlink()
         return target
     raise AssertionError("unreachable")
+
+
+def _make_folder(top: Path, relative: Path) -> Path:
+    """Make a folder below another; where a file has its name, as one of an earlier drop may, it gets a number too."""
+    folder = top / relative
+    if folder.is_dir():
+        return folder
+    top.mkdir(parents=True, exist_ok=True)
+    folder = top
+    for name in relative.parts:
+        for number in itertools.count(1):
+            wanted = folder / (name if number == 1 else _numbered(name, number))
+            try:
+                wanted.mkdir(exist_ok=True)
+            except FileExistsError:
+                continue
+            break
+        folder = wanted
+    return folder
 
 
 def move(source: Path, target: Path) -> None:

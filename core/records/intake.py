@@ -125,11 +125,22 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
     return Intake(arrivals=tuple(arrivals), new_jobs=new_jobs)
 
 
+def continued(session: Session, submission: Submission) -> SubmissionRow | None:
+    """Return the earlier submission that this one continues, or None when it is a new one.
+
+    Raises:
+        NotFound: It does not exist or came through another door.
+    """
+    if submission.continues is None:
+        return None
+    found = session.get(SubmissionRow, submission.continues)
+    if found is None or found.source != submission.source:
+        raise NotFound(f"There is no submission {submission.continues} that these files could join.")
+    return found
+
+
 def _submission_row(session: Session, submission: Submission, priority: int) -> SubmissionRow:
-    if submission.continues is not None:
-        found = session.get(SubmissionRow, submission.continues)
-        if found is None or found.source != submission.source:
-            raise NotFound(f"There is no submission {submission.continues} that these files could join.")
+    if (found := continued(session, submission)) is not None:
         return found
     row = SubmissionRow(
         name=submission.name,

@@ -22,9 +22,11 @@ class Settled:
     reasons: tuple[str, ...]  # sentences; empty: everything went well
 
 
-def ended_arrivals(session: Session, *, limit: int) -> list[Settled]:
-    """Return files that still lie in `processing/` and whose jobs have all ended, oldest first."""
-    unsettled = select(ArrivalRow).where(ArrivalRow.claim.is_not(None), ArrivalRow.settled_at.is_(None))
+def ended_arrivals(session: Session, *, limit: int, after: int = 0) -> list[Settled]:
+    """Return files that still lie in `processing/` and whose jobs have all ended, oldest first, after one arrival."""
+    unsettled = select(ArrivalRow).where(
+        ArrivalRow.id > after, ArrivalRow.claim.is_not(None), ArrivalRow.settled_at.is_(None)
+    )
     return _settled(
         session, unsettled.where(~_has_job(JobRow.status.not_in(ENDED))).order_by(ArrivalRow.id).limit(limit)
     )

@@ -36,7 +36,7 @@ def damaged(seed: int, number: int) -> bytes:
     rng = np.random.default_rng([seed, number])
     form, data = originals()[rng.integers(len(originals()))]
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
-        data = _pick(rng, (*_ANY, *_SPECIAL[form]))(rng, data)
+        data = _pick(rng, (*ANY, *_SPECIAL[form]))(rng, data)
     return data
 
 
@@ -226,7 +226,7 @@ def _tiff_pages(rng: Rng, data: bytes) -> bytes:
     return data[: table + length] + struct.pack(f"{order}I", len(data)) + data[table + length + 4 :] + pages
 
 
-_ANY = (_flip_bits, _overwrite, _cut_off, _cut_out, _append, _wrong_beginning, _swap_blocks, _odd_number)
+ANY = (_flip_bits, _overwrite, _cut_off, _cut_out, _append, _wrong_beginning, _swap_blocks, _odd_number)
 _SPECIAL: dict[str, tuple[Callable[[Rng, bytes], bytes], ...]] = {
     "JPEG": (_jpeg_segments, _jpeg_segments, _jpeg_size, _jpeg_size, _jpeg_scans, _tags),
     "PNG": (_png_chunks, _png_chunks, _png_chunks, _png_size, _png_size, _tags),

@@ -14,9 +14,8 @@ from PIL import Image
 
 from tests.conftest import PROJECT
 from tests.fakes import black_png, saved
+from tests.fuzz.seeds import SEED
 
-#: Another one can be given; the number of an input within it is in the message of a failure.
-SEED = int(os.environ.get("TEST_FUZZ_SEED", "20260131"))
 MOST_BYTES = 10**9
 #: Processor time; our choice: the largest accepted pictures take about as long on a slow machine.
 MOST_SECONDS = 20

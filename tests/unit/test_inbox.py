@@ -17,6 +17,7 @@ from core.tables import ArrivalRow, JobRow, JobStatus, ModelVersionRow
 from tests.conftest import add_model, draw_radiograph
 from tests.fakes import claim, jobs_of, raising, saved
 from tests.unit.desk import SETTLE, Clock, Desk
+from worker import inbox as inbox_module
 
 
 @pytest.fixture
@@ -501,3 +502,25 @@ def test_a_missing_inbox_is_noticed_and_not_taken_for_an_empty_one(desk: Desk) -
     desk.settings.inbox.mkdir()
     desk.drop("scan.png", draw_radiograph(1))
     assert desk.take() == 1
+
+
+def test_files_that_cannot_leave_processing_do_not_block_those_behind_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.inbox._SETTLED_AT_ONCE", 2)
+    for number in range(5):
+        desk.drop(f"{number}.png", draw_radiograph(number))
+    desk.take()
+    desk.classify()
+    stuck = [path for path in desk.in_processing() if path.name in ("0.png", "1.png", "2.png")]
+    with monkeypatch.context() as patch:
+        whole = inbox_module.move_aside
+        patch.setattr(
+            "worker.inbox.move_aside",
+            lambda path, *rest, **more: raising(errno.EACCES)() if path in stuck else whole(path, *rest, **more),
+        )
+        moved = [desk.inbox.settle() for _ in range(6)]
+    assert sum(moved) == 2
+    assert desk.below(desk.settings.done) == ["3.png", "4.png"]
+    assert sum(desk.inbox.settle() for _ in range(4)) == 3
+    assert len(desk.below(desk.settings.done)) == 5

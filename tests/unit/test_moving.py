@@ -198,3 +198,14 @@ def test_a_reason_written_before_a_crash_is_not_written_twice(done: Path) -> Non
     for _ in range(2):
         write_reason(done / "scan.png", ("Damaged.",))
     assert list(contents(done)) == ["scan.png.reason.txt"]
+
+
+def test_a_folder_whose_name_a_file_has_gets_a_number(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    (tmp_path / "first").write_text("a file")
+    assert move_aside(tmp_path / "first", done, Path("monday")) == done / "monday"
+    for name in ("one.png", "two.png"):
+        (tmp_path / name).write_text(name)
+        assert move_aside(tmp_path / name, done, Path("monday/wrist") / name) == done / "monday (2)/wrist" / name
+    (tmp_path / "last").write_text("another file")
+    assert move_aside(tmp_path / "last", done, Path("monday/wrist")) == done / "monday (2)/wrist (2)"

@@ -319,7 +319,20 @@ def test_the_files_of_an_upload_are_not_in_memory_all_at_once(site: Site, monkey
         return incoming
 
     monkeypatch.setattr(received, "Incoming", counted)
-    answer = site.upload(*((f"{seed}.png", draw_radiograph(seed)) for seed in range(8)))
+    answer = site.upload(*((f"{seed}.png", draw_radiograph(seed)) for seed in range(40)))
 
-    assert len(answer.json["files"]) == 8
-    assert most <= 2
+    assert len(answer.json["files"]) == 40
+    assert most <= 8  # as many as are written side by side
+
+
+def test_a_part_without_a_name_is_told_in_a_sentence(site: Site) -> None:
+    body = b'--x\r\nContent-Disposition: form-data; filename="hand.png"\r\n\r\n' + GOOD[1] + b"\r\n--x--\r\n"
+    answer = site.client.post("/api/v1/radiographs", data=body, content_type="multipart/form-data; boundary=x")
+    assert answer.status_code == 400
+    assert "field 'files'" in answer.json["detail"]
+
+
+def test_files_that_join_a_submission_which_does_not_exist_leave_nothing_behind(site: Site) -> None:
+    assert site.upload(GOOD, submission="77").status_code == 404
+    folder = FolderStore.at(site.settings.store_url).folder
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
