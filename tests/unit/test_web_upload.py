@@ -36,7 +36,7 @@ def test_one_file_is_accepted_kept_and_announced(site: Site) -> None:
     assert file["urls"] == [f"/api/v1/radiographs/{file['radiographs'][0]}"]
     assert answer.headers["Location"] == f"/api/v1/submissions/{answer.json['submission']}"
     assert site.rung == [1]
-    assert len([path for path in FolderStore.at(site.settings.store_url).folder.glob("*/*/*") if path.is_file()]) == 1
+    assert len([path for path in FolderStore.at(site.settings.store_url).folder.glob("*/*") if path.is_file()]) == 1
 
 
 def test_an_upload_through_the_api_is_recorded_as_api_and_one_through_the_page_as_web(site: Site) -> None:
