@@ -70,6 +70,12 @@ class ImageTooLarge(RejectedImage):
     code = "too-large"
 
 
+class TooMuchMemory(RejectedImage):
+    """The picture needs more memory than this installation allows for one batch."""
+
+    code = "too-much-memory"
+
+
 class Unavailable(FractureError):
     """A part that this work needs is away for the moment. Passing: tried again with a growing pause."""
 

@@ -72,6 +72,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_time_limit": settings.task_limit_seconds,
         "worker_prefetch_multiplier": 1,
         "worker_cancel_long_running_tasks_on_connection_loss": False,  # the lease, not the message, guards the work
+        "worker_pool": "worker.pool:WitnessedPool",
         "worker_consumer": "worker.consumer:PatientConsumer",
         "worker_concurrency": settings.processes,
         # A network built before a fork hangs in the child (keras#12531).

@@ -102,6 +102,9 @@ class Settings:
     lease_seconds: float = _setting(15.0, _seconds, "How long a claim holds unless it is renewed")
     heartbeat_seconds: float = _setting(5.0, _seconds, "How often claims are renewed and workers report")
     batch_limit_seconds: float = _setting(60.0, _seconds, "Longest time for one batch; then its process is killed")
+    memory_limit_mib: int = _setting(
+        2048, _whole(0), "Memory that one batch may add to its process, in MiB; beyond it the image fails; 0: no limit"
+    )
     drain_seconds: float = _setting(10.0, _seconds, "How long one task goes on claiming batches before it ends")
     reconcile_seconds: float = _setting(5.0, _seconds, "How often lost work is looked for")
     bell_patience_seconds: float = _setting(5.0, _seconds, "Waiting work older than this is announced again")

@@ -17,10 +17,11 @@ from sqlalchemy.orm import Session
 
 from core.answers import Answer, answers
 from core.engines.protocol import Classifier
-from core.errors import ConfigurationError, ModelError, RejectedImage, Unavailable
+from core.errors import ConfigurationError, ModelError, RejectedImage, TooMuchMemory, Unavailable
 from core.preprocessing import read_model_input
 from core.records.claims import Claim, ClaimedJob, Outcome, claim_waiting, give_back, store_outcomes
 from worker.context import WorkerContext
+from worker.memory import limited_memory
 from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
@@ -49,13 +50,14 @@ def work_off(context: WorkerContext, pulse: Pulse) -> Worked:
     with context.database.transaction() as session:
         claim = _claim(context, session, models)
     while claim is not None:
-        with pulse.holding(claim):
+        with pulse.holding(claim), context.notes.holding(claim.token):
             try:
                 outcomes = process_claim(context, claim)
             except (ModelError, ConfigurationError):
                 with context.database.transaction() as session:
                     give_back(session, claim.token)
                 raise
+            context.notes.at("storing")
             goes_on = not context.stopping and time.monotonic() < until
             # One transaction stores this batch and claims the next: half the commits, and each waits for the disk.
             with context.database.transaction() as session:
@@ -90,12 +92,19 @@ def process_claim(context: WorkerContext, claim: Claim) -> list[Outcome]:
         ConfigurationError: The engine is not installed here.
     """
     classifier = context.classifier(claim.model_version_id)
+    with limited_memory(context.settings.memory_limit_mib):
+        return _look_at(context, claim, classifier)
+
+
+def _look_at(context: WorkerContext, claim: Claim, classifier: Classifier) -> list[Outcome]:
     outcomes: list[Outcome] = []
     ready: list[tuple[ClaimedJob, NDArray[np.uint8], float]] = []
     for job in claim.jobs:
         started = time.perf_counter()
         try:
+            context.notes.at("reading", job.id)
             data = context.store.get(job.storage_key)
+            context.notes.at("decoding", job.id)
             picture = read_model_input(
                 data,
                 side=classifier.card.side,
@@ -103,6 +112,8 @@ def process_claim(context: WorkerContext, claim: Claim) -> list[Outcome]:
                 max_pixels=context.settings.max_pixels,
                 frame=job.frame,
             )
+        except MemoryError:
+            outcomes.append(Outcome(job=job, failure=(TooMuchMemory.code, str(TooMuchMemory()))))
         except RejectedImage as problem:
             outcomes.append(Outcome(job=job, failure=(problem.code, str(problem))))
         except Unavailable as problem:
@@ -110,6 +121,7 @@ def process_claim(context: WorkerContext, claim: Claim) -> list[Outcome]:
         else:
             ready.append((job, picture, (time.perf_counter() - started) * 1000))
     if ready:
+        context.notes.at("inferring")
         started = time.perf_counter()
         results = classify(classifier, np.stack([picture for _, picture, _ in ready]))
         infer_ms = (time.perf_counter() - started) * 1000 / len(ready)

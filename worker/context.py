@@ -17,6 +17,7 @@ from core.records.models import list_models
 from core.records.workers import Identity
 from core.settings import Settings
 from core.storage import FolderStore
+from worker.notes import Notebook
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class WorkerContext:
     store: FolderStore
     identity: Identity
     stopping: bool = False  # a polite stop was asked for: finish the batch in hand, take no other
+    notes: Notebook = field(default_factory=Notebook)  # what it is doing, legible after its death
     _classifiers: dict[int, Classifier] = field(default_factory=dict)
     _bundles: dict[int, Bundle] = field(default_factory=dict)
     _unusable: set[int] = field(default_factory=set)

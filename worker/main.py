@@ -5,10 +5,12 @@ from __future__ import annotations
 from core.bundle import Bundle, find_bundles
 from core.database import Database
 from core.errors import ModelNotFound
+from core.home import prepare_runtime
 from core.queue import UPKEEP_QUEUE, WORK_QUEUE, app
 from core.records.models import ModelVersion, active_models, register_bundles
 from core.schema import check_schema
 from core.settings import Settings
+from worker.notes import forget_dead
 
 
 def register_installed(settings: Settings, database: Database, actor: str) -> list[Bundle]:
@@ -46,6 +48,8 @@ def run_worker(settings: Settings) -> None:
     check_schema(database)
     register_installed(settings, database, "worker")
     database.dispose()
+    prepare_runtime(settings.runtime)
+    forget_dead(settings.runtime)
     app.worker_main(
         [
             "worker",

@@ -16,6 +16,7 @@ from core.records.counters import fold
 from core.records.jobs import take_unheard
 from core.records.workers import idle_workers
 from core.settings import Settings
+from worker.notes import evidence_left_by
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ def reconcile(settings: Settings, database: Database, actor: str) -> Reconciled:
         Unavailable: The database or the broker is away.
     """
     with database.transaction() as session:
-        verdicts = list(return_expired(session, actor).values())
+        found = return_expired(session, actor, lambda worker, token: evidence_left_by(settings.runtime, worker, token))
+        verdicts = list(found.values())
     with database.transaction() as session:
         fold(session)
     quarantined = verdicts.count(Verdict.QUARANTINED)

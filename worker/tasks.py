@@ -23,6 +23,7 @@ from core.queue import RECONCILE_TASK, WORK_TASK, app, ring
 from core.settings import Settings
 from worker.batching import work_off
 from worker.context import WorkerContext
+from worker.notes import Notebook, note_path
 from worker.parent_death import die_with_parent
 from worker.pulse import Pulse
 from worker.reconciler import reconcile
@@ -47,6 +48,11 @@ def work(waiting: int = 0) -> int:  # noqa: ARG001 - the count is for people who
     except Unavailable as error:
         log.warning("%s The work waits and is announced again.", error)
         return 0
+    except MemoryError:
+        # Handed on, it would end the worker's main process as well (celery 5.7). As a death it is counted and seen.
+        log.critical("The process is out of memory with a batch in hand; it ends.", exc_info=True)
+        logging.shutdown()
+        os._exit(1)
     if not worked.emptied:
         try:
             ring(1, context.settings)
@@ -85,6 +91,7 @@ def _on_process_start(**_: Any) -> None:
     die_with_parent()
     configure_logging("worker")
     context, _pulse = _this_process()
+    context.notes = Notebook(note_path(context.settings.runtime, os.getpid()))
 
     def ask_to_stop(_number: int, _frame: Any) -> None:
         context.stopping = True

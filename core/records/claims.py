@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, aliased
 from core.answers import Answer
 from core.database import append, now
 from core.records.events import Event, record_events
+from core.records.evidence import NOTHING_KNOWN, Evidence
 from core.tables import JobRow, JobStatus, PredictionRow, RadiographRow, ScoreRow
 
 #: A job that ended this many attempts in an unexplained death, `DEATHS_ALONE` of them without batch mates, is set
@@ -220,27 +221,49 @@ def give_back(session: Session, token: str) -> int:
     )
 
 
-def return_expired(session: Session, actor: str) -> dict[int, Verdict]:
+def return_expired(
+    session: Session, actor: str, evidence_of: Callable[[str, str], Evidence] = lambda _worker, _token: NOTHING_KNOWN
+) -> dict[int, Verdict]:
     """Take jobs from claims whose lease ran out: their workers died or were cut off.
 
     Each counts a death. The third, two of them alone, quarantines the job with the evidence.
 
+    Args:
+        session: A transaction that may write.
+        actor: Who does it, for the audit trail.
+        evidence_of: Says for a worker's name and a claim's token what is known of the death.
+
     Returns:
         Job id to what became of it.
     """
+    return _bury(session, JobRow.lease_until < now(session), actor, evidence_of)
+
+
+def return_claim(session: Session, token: str, actor: str, evidence: Evidence) -> dict[int, Verdict]:
+    """Take the jobs of a claim whose worker is known to be dead, whatever its lease says; else as `return_expired`."""
+    return _bury(session, JobRow.lease_token == token, actor, lambda _worker, _token: evidence)
+
+
+def _bury(
+    session: Session, condition: ColumnElement[bool], actor: str, evidence_of: Callable[[str, str], Evidence]
+) -> dict[int, Verdict]:
     at = now(session)
-    lapsed = select(JobRow).where(JobRow.status == JobStatus.RUNNING, JobRow.lease_until < at)
+    lapsed = select(JobRow).where(JobRow.status == JobStatus.RUNNING, condition)
     verdicts: dict[int, Verdict] = {}
     events = []
+    known: dict[str, Evidence] = {}
     for job in session.scalars(lapsed.order_by(JobRow.id).with_for_update(skip_locked=True)).all():
         job.deaths += 1
         job.deaths_alone += 1 if job.alone else 0
-        evidence = {
+        token = job.lease_token or ""
+        evidence = known.setdefault(token, evidence_of(job.worker or "", token))
+        detail = {
             "attempt": job.attempts,
             "deaths": job.deaths,
             "deaths_alone": job.deaths_alone,
             "worker": job.worker,
             "started_at": job.started_at.isoformat() if job.started_at else None,
+            **evidence.detail(job.id),
         }
         job.lease_token = job.lease_until = job.rung_at = None
         if job.deaths >= DEATHS and job.deaths_alone >= DEATHS_ALONE:
@@ -248,13 +271,13 @@ def return_expired(session: Session, actor: str) -> dict[int, Verdict]:
             job.status, job.finished_at, job.error_code = JobStatus.QUARANTINED, at, "quarantined"
             job.error_words = (
                 f"Its worker died {job.deaths} times while it was being classified, {job.deaths_alone} times with "
-                f"nothing else in hand; the last was {job.worker}."
+                f"nothing else in hand; the last was {job.worker}, {evidence.words()}."
             )
         else:
             verdicts[job.id] = Verdict.RETURNED
             job.status, job.available_at = JobStatus.WAITING, at
         events.append(
-            Event(kind=verdicts[job.id], actor=actor, radiograph_id=job.radiograph_id, job_id=job.id, detail=evidence)
+            Event(kind=verdicts[job.id], actor=actor, radiograph_id=job.radiograph_id, job_id=job.id, detail=detail)
         )
     session.flush()
     record_events(session, at, events)
