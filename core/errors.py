@@ -71,7 +71,7 @@ class ImageTooLarge(RejectedImage):
 
 
 class TooMuchMemory(RejectedImage):
-    """The picture needs more memory than this installation allows for one batch."""
+    """The picture needs more memory than this installation allows."""
 
     code = "too-much-memory"
 

@@ -103,7 +103,9 @@ class Settings:
     heartbeat_seconds: float = _setting(5.0, _seconds, "How often claims are renewed and workers report")
     batch_limit_seconds: float = _setting(60.0, _seconds, "Longest time for one batch; then its process is killed")
     memory_limit_mib: int = _setting(
-        2048, _whole(0), "Memory that one batch may add to its process, in MiB; beyond it the image fails; 0: no limit"
+        2048,
+        _whole(0),
+        "Memory that decoding a batch may add to its process, in MiB; an image that wants more fails; 0: no limit",
     )
     drain_seconds: float = _setting(10.0, _seconds, "How long one task goes on claiming batches before it ends")
     reconcile_seconds: float = _setting(5.0, _seconds, "How often lost work is looked for")

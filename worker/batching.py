@@ -10,12 +10,14 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from core.answers import Answer, answers
+from core.bundle import ModelCard
 from core.engines.protocol import Classifier
 from core.errors import ConfigurationError, ModelError, RejectedImage, TooMuchMemory, Unavailable
 from core.preprocessing import read_model_input
@@ -25,6 +27,9 @@ from worker.memory import limited_memory
 from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
+
+#: A job, its network's input, and the milliseconds that reading and decoding took.
+_Ready: TypeAlias = tuple[ClaimedJob, NDArray[np.uint8], float]
 
 
 @dataclass(frozen=True)
@@ -92,13 +97,23 @@ def process_claim(context: WorkerContext, claim: Claim) -> list[Outcome]:
         ConfigurationError: The engine is not installed here.
     """
     classifier = context.classifier(claim.model_version_id)
+    # Decoding alone: what a network takes does not depend on the picture, and its threads may start at its first run.
     with limited_memory(context.settings.memory_limit_mib):
-        return _look_at(context, claim, classifier)
+        outcomes, ready = _decode(context, claim, classifier.card)
+    if ready:
+        context.notes.at("inferring")
+        started = time.perf_counter()
+        results = classify(classifier, np.stack([picture for _, picture, _ in ready]))
+        infer_ms = (time.perf_counter() - started) * 1000 / len(ready)
+        for (job, _, decode_ms), result in zip(ready, results, strict=True):
+            outcomes.append(_outcome(job, result, classifier.engine, decode_ms, infer_ms))
+    return outcomes
 
 
-def _look_at(context: WorkerContext, claim: Claim, classifier: Classifier) -> list[Outcome]:
+def _decode(context: WorkerContext, claim: Claim, card: ModelCard) -> tuple[list[Outcome], list[_Ready]]:
+    """Return the outcomes of the jobs that end here, and the network's inputs of the others."""
     outcomes: list[Outcome] = []
-    ready: list[tuple[ClaimedJob, NDArray[np.uint8], float]] = []
+    ready: list[_Ready] = []
     for job in claim.jobs:
         started = time.perf_counter()
         try:
@@ -107,8 +122,8 @@ def _look_at(context: WorkerContext, claim: Claim, classifier: Classifier) -> li
             context.notes.at("decoding", job.id)
             picture = read_model_input(
                 data,
-                side=classifier.card.side,
-                channels=classifier.card.channels,
+                side=card.side,
+                channels=card.channels,
                 max_pixels=context.settings.max_pixels,
                 frame=job.frame,
             )
@@ -120,14 +135,7 @@ def _look_at(context: WorkerContext, claim: Claim, classifier: Classifier) -> li
             outcomes.append(Outcome(job=job, passing=(problem.code, str(problem))))
         else:
             ready.append((job, picture, (time.perf_counter() - started) * 1000))
-    if ready:
-        context.notes.at("inferring")
-        started = time.perf_counter()
-        results = classify(classifier, np.stack([picture for _, picture, _ in ready]))
-        infer_ms = (time.perf_counter() - started) * 1000 / len(ready)
-        for (job, _, decode_ms), result in zip(ready, results, strict=True):
-            outcomes.append(_outcome(job, result, classifier.engine, decode_ms, infer_ms))
-    return outcomes
+    return outcomes, ready
 
 
 def classify(classifier: Classifier, batch: NDArray[np.uint8]) -> Sequence[Answer | str]:

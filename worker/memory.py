@@ -1,4 +1,4 @@
-"""A bound on what one batch may add to its process's memory, so that an image that wants too much fails by itself."""
+"""A bound on what decoding may add to its process's memory, so that an image that wants too much fails by itself."""
 
 from __future__ import annotations
 

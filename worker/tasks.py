@@ -103,6 +103,7 @@ def _on_process_start(**_: Any) -> None:
 def _on_process_end(**_: Any) -> None:
     if _process is not None:
         _process[1].stop()
+        note_path(_process[0].settings.runtime, os.getpid()).unlink(missing_ok=True)
 
 
 @worker_shutting_down.connect

@@ -140,6 +140,7 @@ class Installation:
             if process.poll() is None:
                 process.kill()
             process.wait(timeout=PATIENCE)
+        shutil.rmtree(self.settings.runtime, ignore_errors=True)
         self.database.dispose()
 
     # the queue
