@@ -17,7 +17,7 @@ from tests.integration.parts import PATIENCE, Installation, RedisServer, kill
 BATCH = 16
 #: Long enough for the worker's main process to see a death first, also on a machine that trains beside it: what the
 #: reconciler finds when a lease has run out is less.
-CALM = {"FRACTURE_LEASE_SECONDS": "15", "FRACTURE_HEARTBEAT_SECONDS": "1"}
+CALM = {"FRACTURE_LEASE_SECONDS": "60", "FRACTURE_HEARTBEAT_SECONDS": "1"}
 HASTY = {"FRACTURE_LEASE_SECONDS": "2", "FRACTURE_HEARTBEAT_SECONDS": "0.5"}
 #: A poison image needs three new processes, one after another.
 LONG_PATIENCE = 2 * PATIENCE
