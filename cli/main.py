@@ -27,6 +27,7 @@ COMMANDS = {
     "models": "List, activate, deactivate and import models.",
     "check": "Look over the installation and say what is wrong.",
     "doctor": "Find what is stuck, lost or damaged, and mend it.",
+    "selftest": "Send known images through a temporary installation and check the answers.",
     "migrate": "Bring the database's tables to this program's revision.",
     "train": "Train a model with one of the recipes.",
     "ensemble": "Average the networks of several training runs.",
