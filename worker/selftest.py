@@ -224,7 +224,7 @@ class _Trial:
     def check_store(self, pictures: Mapping[str, bytes]) -> None:
         for name, data in pictures.items():
             digest = hashlib.sha256(data).hexdigest()
-            if (self.settings.home / "store" / digest[:2] / digest[2:4] / digest).read_bytes() != data:
+            if (self.settings.home / "store" / key_of(digest)).read_bytes() != data:
                 raise SelftestFailed(f"The stored original of {name} differs from what was sent.")
 
     def stop(self) -> None:
