@@ -34,6 +34,7 @@ from sqlalchemy import text
 from core.database import Database, sqlite_file
 from core.errors import FractureError
 from core.settings import PREFIX, Settings
+from core.storage import key_of
 from worker.parent_death import die_with_parent
 
 #: Longest time for one step; a first start on a slow disk takes the longest. Our choice.
