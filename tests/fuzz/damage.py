@@ -219,10 +219,10 @@ def _tiff_pages(rng: Rng, data: bytes) -> bytes:
     except struct.error:
         return data
     entries, count = data[table : table + length], int(rng.choice([2, 64, 65, 3000]))
-    pages = b""
-    for page in range(count):
-        following = len(data) + (page + 1) * (length + 4) if page < count - 1 else int(rng.choice([0, table, 8]))
-        pages += entries + struct.pack(f"{order}I", following)
+    if len(entries) < length or length * count > 2**22:
+        return data
+    following = [len(data) + page * (length + 4) for page in range(1, count)] + [int(rng.choice([0, table, 8]))]
+    pages = b"".join(entries + struct.pack(f"{order}I", place) for place in following)
     return data[: table + length] + struct.pack(f"{order}I", len(data)) + data[table + length + 4 :] + pages
 
 

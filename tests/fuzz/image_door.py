@@ -84,6 +84,7 @@ def main(folder: Path, seed: int, first: int, count: int) -> dict[str, Any]:
             outcomes[examine(data, settings.max_pixels)] += 1
         except Exception as error:
             faults.append({"number": number, "error": f"{type(error).__name__}: {error}"})
+        faulthandler.cancel_dump_traceback_later()
         slowest = max(slowest, (time.process_time() - began, number))
         chunk.append(Incoming(name=f"{number}.png", data=data, size=len(data)))
         if len(chunk) == _AT_ONCE or number == first + count - 1:
@@ -91,7 +92,6 @@ def main(folder: Path, seed: int, first: int, count: int) -> dict[str, Any]:
             taken = zip(intake.arrivals, chunk, strict=True)
             accepted |= {_sha256(file.data) for arrival, file in taken if arrival.status == ArrivalStatus.ACCEPTED}
             chunk = []
-    faulthandler.cancel_dump_traceback_later()
     kept = {path.name: _sha256(path.read_bytes()) for path in store.folder.rglob("*") if path.is_file()}
     return {
         "inputs": count,
