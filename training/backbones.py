@@ -26,11 +26,14 @@ class Backbone:
     scale: float
     offsets: tuple[float, float, float]
     last_layer: str | None = None  # where it is cut; None keeps it whole
+    earlier_layer: str | None = None  # the last one at twice the resolution, for heads that look at two depths
 
 
 BACKBONES: dict[str, Backbone] = {
     "efficientnetb3": Backbone("EfficientNetB3", "EfficientNetB3", 1.0, (0.0, 0.0, 0.0)),  # normalises by itself
-    "mobilenetv2": Backbone("MobileNetV2", "MobileNetV2", 1 / 127.5, (-1.0, -1.0, -1.0)),
+    "mobilenetv2": Backbone(
+        "MobileNetV2", "MobileNetV2", 1 / 127.5, (-1.0, -1.0, -1.0), earlier_layer="block_13_expand_relu"
+    ),
     # Blue, green, red, less ImageNet's means, as in the original Caffe model.
     "resnet50": Backbone("ResNet50", "ResNet50", 1.0, (-103.939, -116.779, -123.68)),
     # Stage 5 is left out: a third of the arithmetic at no gain on bone-break, and weights for it were not at hand.
@@ -67,6 +70,19 @@ def backbone_features(name: str, side: int, weights: str) -> tuple[Any, Any]:
     """
     entry, coloured = coloured_input(BACKBONES[name], side)
     return entry, _load(BACKBONES[name], side, weights)(coloured)
+
+
+def features_of_two_depths(name: str, side: int, weights: str) -> tuple[Any, list[Any]]:
+    """Begin a network with a backbone, as `backbone_features`; return an earlier feature map and the last one."""
+    import keras
+
+    backbone = BACKBONES[name]
+    if backbone.earlier_layer is None:
+        raise ValueError(f"no earlier layer is named for {name}")
+    entry, coloured = coloured_input(backbone, side)
+    network = _load(backbone, side, weights)
+    maps = [network.get_layer(backbone.earlier_layer).output, network.output]
+    return entry, keras.Model(network.input, maps, name=BACKBONE)(coloured)
 
 
 def coloured_input(backbone: Backbone, side: int) -> tuple[Any, Any]:

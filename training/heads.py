@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 #: A head costs nothing, and averages need their last digits: it computes in float32 whatever the network trains in.
@@ -28,24 +29,28 @@ def pooled_head(features: Any, *, classes: int, dropout: float, units: int = 0) 
     return probabilities(kept, classes=classes)
 
 
-def linear_head(features: Any, *, classes: int, penalty: float) -> Any:
-    """Take each feature's root mean square over the map, normalise, and answer with penalised logistic regression.
+def linear_head(maps: Sequence[Any], *, classes: int, penalty: float) -> Any:
+    """Take each feature's root mean square over its map, normalise, and answer with penalised logistic regression.
 
     Args:
-        features: (N, height, width, features).
+        maps: One or more of (N, height, width, features).
         classes: Number of outputs.
-        penalty: Weight of the sum of the last layer's squared weights in the loss.
+        penalty: For a thousand features, the weight of the sum of the last layer's squared weights in the loss; in
+            proportion for more or less.
 
     Source: the root mean square is the generalised mean of Radenovic et al. 2018 with p = 2. On bone-break
     (ResNet50V2, 320 px, cross-validated) it beats the average by 0.035 nats, p = 3 to 6 by no more.
     """
     import keras
 
-    squared = keras.layers.Multiply(name="squared", **_SINGLE)([features, features])
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool", **_SINGLE)(squared)
-    pooled = keras.ops.sqrt(pooled)
-    kept = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="pool_norm", **_SINGLE)(pooled)
-    return probabilities(kept, classes=classes, penalty=penalty)
+    pooled = []
+    for number, features in enumerate(maps):
+        squared = keras.layers.Multiply(name=f"squared_{number}", **_SINGLE)([features, features])
+        mean = keras.layers.GlobalAveragePooling2D(name=f"pool_{number}", **_SINGLE)(squared)
+        pooled.append(keras.ops.sqrt(mean))
+    together = keras.layers.Concatenate(name="pooled", **_SINGLE)(pooled) if len(pooled) > 1 else pooled[0]
+    kept = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="pool_norm", **_SINGLE)(together)
+    return probabilities(kept, classes=classes, penalty=penalty * together.shape[-1] / 1000)
 
 
 def probabilities(features: Any, *, classes: int, penalty: float = 0.0) -> Any:

@@ -275,15 +275,16 @@ def _with_maps(model: Any, measures: Sequence[Measure]) -> tuple[Any, Any, list[
     wanted = [backbone.get_layer(name).output for name in names]
     if backbone is model:
         return model.input, model.output, [wanted[names.index(measure.layer)] for measure in measures]
-    opened = keras.Model(backbone.inputs, [*wanted, backbone.output], name=BACKBONE)
+    opened = keras.Model(backbone.inputs, [*wanted, *backbone.outputs], name=BACKBONE)
     maps: list[Any] = []
 
     def call(layer: Any, *arguments: Any, **options: Any) -> Any:
         if layer is not backbone:
             return layer(*arguments, **options)
-        *found, features = opened(*arguments)
-        maps.extend(found)
-        return features
+        found = opened(*arguments)
+        maps.extend(found[: len(wanted)])
+        features = found[len(wanted) :]
+        return features[0] if len(features) == 1 else features
 
     copy = keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
     return copy.input, copy.output, [maps[names.index(measure.layer)] for measure in measures]

@@ -33,8 +33,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 SIDE = 48
 
 
-def build(*, nested: bool) -> Any:
-    """Three resolutions; with `nested` they lie in a layer named `backbone`, as in the recipes."""
+def build(*, nested: bool, depths: int = 1) -> Any:
+    """Three resolutions; with `nested` they lie in a layer named `backbone`, as in the recipes.
+
+    With two `depths` that layer gives the last two feature maps, as for a head that looks at both.
+    """
     import keras
 
     keras.utils.set_random_seed(3)
@@ -42,18 +45,22 @@ def build(*, nested: bool) -> Any:
     entry = keras.Input((SIDE, SIDE, 1), dtype="uint8")
     scaled = layers.Rescaling(1 / 255)(entry)
 
-    def body(features: Any) -> Any:
+    def body(features: Any) -> list[Any]:
+        found = []
         for width in (8, 12, 16):
             features = layers.Conv2D(width, 3, strides=2, padding="same", activation="relu")(features)
-        return features
+            found.append(features)
+        return found[-depths:]
 
     if nested:
         inner = keras.Input((SIDE, SIDE, 1))
-        features = keras.Model(inner, body(inner), name="backbone")(scaled)
+        maps = body(inner)
+        found = keras.Model(inner, maps if depths > 1 else maps[0], name="backbone")(scaled)
+        maps = found if depths > 1 else [found]
     else:
-        features = body(scaled)
-    pooled = layers.GlobalAveragePooling2D()(features)
-    joined = layers.Concatenate()([pooled, layers.GlobalMaxPooling2D()(features)])  # two ways from the backbone
+        maps = body(scaled)
+    pooled = [layers.GlobalAveragePooling2D()(each) for each in maps]
+    joined = layers.Concatenate()([*pooled, layers.GlobalMaxPooling2D()(maps[-1])])  # several ways from the backbone
     return keras.Model(entry, layers.Dense(3, activation="softmax")(joined))
 
 
@@ -70,9 +77,13 @@ def bones(count: int, seed: int) -> np.ndarray:
     return np.stack(pictures).astype(np.uint8)[..., np.newaxis]
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["backbone", "plain"])
+@pytest.fixture(
+    scope="module",
+    params=[{"nested": True}, {"nested": True, "depths": 2}, {"nested": False}],
+    ids=["backbone", "two depths", "plain"],
+)
 def fitted(request: pytest.FixtureRequest) -> tuple[Any, OutlierScore, list[float]]:
-    model = build(nested=request.param)
+    model = build(**request.param)
     measures = find_measures(model)
     assert [measure.kind for measure in measures] == ["deviation", "deviation", "mean", "mean"]
     features = features_of(model, measures, bones(300, seed=1))
