@@ -53,6 +53,11 @@ def _odd(rng: Rng) -> int:
     return _ODD_NUMBERS[rng.integers(len(_ODD_NUMBERS))]
 
 
+def _times(rng: Rng, part: bytes, most: int) -> int:
+    """Return how often a part is repeated; the whole stays within some megabytes, whatever came before."""
+    return min(int(rng.choice([1, 2, 50, most])), 2**22 // (len(part) + 1))
+
+
 def _flip_bits(rng: Rng, data: bytes) -> bytes:
     changed = bytearray(data)
     for _ in range(rng.integers(1, 17)):
@@ -108,7 +113,7 @@ def _rearranged(rng: Rng, parts: list[bytes]) -> list[bytes]:
         case 1:
             del parts[one]
         case 2:
-            parts[other:other] = [parts[one]] * int(rng.choice([1, 2, 300]))
+            parts[other:other] = [parts[one]] * _times(rng, parts[one], 300)
         case 3:
             parts[min(one, other) : max(one, other)] = parts[min(one, other) : max(one, other)][::-1]
     return parts
@@ -166,7 +171,7 @@ def _jpeg_size(rng: Rng, data: bytes) -> bytes:
 def _jpeg_scans(rng: Rng, data: bytes) -> bytes:
     """Repeat everything from the first scan on."""
     at = data.find(b"\xff\xda")
-    return data[:-2] + data[at:-2] * int(rng.choice([2, 50, 1000])) + data[-2:] if at > 0 else data
+    return data[:-2] + data[at:-2] * _times(rng, data, 1000) + data[-2:] if at > 0 else data
 
 
 def _bmp_header(rng: Rng, data: bytes) -> bytes:
