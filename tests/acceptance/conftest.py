@@ -17,7 +17,7 @@ import pytest
 
 from core.database import Database
 from core.settings import Settings
-from tests.conftest import FAST, PROJECT, wait_until
+from tests.conftest import FAST, PROJECT, ten_class_folder, wait_until
 
 COMMAND = [sys.executable, "-m", "cli.main"]
 
@@ -59,6 +59,7 @@ class Installation:
             **FAST,
             "FRACTURE_HOME": str(home),
             "FRACTURE_PORT": str(self.port),
+            "FRACTURE_MODELS": str(ten_class_folder()),
             **(extra or {}),
         }
         self.settings = Settings.from_env(self.environment)

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import COMMAND, Installation, free_port
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, ten_class_folder
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FRACTURE_")}
     return subprocess.run(
         [*COMMAND, *arguments],
-        env={**inherited, **environment},
+        env={**inherited, "FRACTURE_MODELS": str(ten_class_folder()), **environment},
         cwd=PROJECT,
         capture_output=True,
         text=True,
