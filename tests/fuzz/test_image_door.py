@@ -60,12 +60,13 @@ def test_many_damaged_pictures_are_read_or_refused(tmp_path: Path, part: int) ->
 
 
 LARGEST = """
-import pathlib, resource, sys
+import os, pathlib, sys
 from core.preprocessing import read_model_input
+from worker.notes import peak_memory_of
 for name in sys.argv[1:]:
     data = pathlib.Path(name).read_bytes()
     read_model_input(data, side=224, channels=3, max_pixels=64_000_000)
-    print(name, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(name, peak_memory_of(os.getpid()))
 """
 
 
