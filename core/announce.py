@@ -14,9 +14,8 @@ from core.settings import Settings
 def announcer(settings: Settings, database: Database) -> Callable[[int], None]:
     """Return what rings for a number of new jobs.
 
-    A bell costs several milliseconds of processor time on its way, and whoever hears one goes on until nothing waits:
-    a drop of 10,000 files needs one for each process that works, not one for each batch. What it returns raises
-    `BrokerUnavailable`.
+    A bell costs processor time in three processes, and whoever hears one goes on until nothing waits: a drop of 10,000
+    files needs one for each process that works, not one for each batch. What it returns raises `BrokerUnavailable`.
     """
 
     def announce(jobs: int) -> None:

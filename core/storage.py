@@ -18,8 +18,8 @@ _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}")
 class FolderStore:
     """Originals in a local or shared folder: `ab/abcd...`, named by the sha256 of their content.
 
-    256 folders: with ten million originals each holds 40,000, which file systems of today find as fast as four, while a
-    second level would be a new folder, and its sync, for nearly every one of the first 65,536.
+    256 folders: with ten million originals each holds 40,000. A second level would be a new folder, and its sync, for
+    nearly every one of the first thousands.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -13,7 +13,7 @@ from core.errors import NotFound
 from core.records.results import Result, results_of
 from core.tables import ArrivalRadiographRow, ArrivalRow, ArrivalStatus, Source, SubmissionRow
 
-#: Made once: an alias costs several milliseconds.
+#: Made once: a new alias costs nearly half a millisecond.
 _EARLIER = aliased(ArrivalRadiographRow)
 
 

@@ -50,5 +50,5 @@ def _over(backbone: str, side: int) -> Recipe:
     )
 
 
-# 304 px: with MobileNetV2 just over half as many images per second as at 224.
+# 304 px: 1.84 times the pixels of 224, so that it should serve more than half as many images per second.
 RECIPES = (_over("mobilenetv2", 304), _over("resnet50v2", 288))
