@@ -155,6 +155,7 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     made.start()
     yield made
     made.stop()
+    print(made.said())  # what `up` and its processes said, shown by pytest where a test failed
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -174,9 +173,7 @@ def test_the_work_of_a_killed_process_waits_for_no_lease(make: Make) -> None:
     victim = installation.holder()
     # when
     kill([victim])
-    killed_at = time.monotonic()
-    # then
-    wait_until(lambda: installation.events("returned") > 0, within_seconds=5, what="its batch is returned")
-    assert time.monotonic() - killed_at < 5
+    # then: no lease that was renewed in the last five seconds can have run out in nine
+    wait_until(lambda: installation.events("returned") > 0, within_seconds=9, what="its batch is returned")
     installation.wait_for(done=40)
     assert installation.events("quarantined") == 0
