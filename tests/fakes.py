@@ -24,7 +24,8 @@ from core.database import Database, now
 from core.engines.outputs import Outputs
 from core.images import Frame, ImageFacts
 from core.preprocessing import GEOMETRY
-from core.records.claims import Claim, Verdict, claim_waiting, return_expired
+from core.records.claims import Claim, claim_waiting
+from core.records.deaths import Verdict, return_expired
 from core.records.intake import Examined, Intake, Submission, record_intake
 from core.tables import EventRow, JobRow, JobStatus, Source
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from core.database import Database
 from core.queue import announced, ring
-from core.records.claims import Verdict, return_expired
 from core.records.counters import fold
+from core.records.deaths import Verdict, return_expired
 from core.records.jobs import take_unheard
 from core.records.workers import idle_workers
 from core.settings import Settings

@@ -19,7 +19,7 @@ from dataclasses import replace
 from core.database import Database
 from core.errors import BrokerUnavailable, Unavailable
 from core.queue import ring
-from core.records.claims import return_claim
+from core.records.deaths import return_claim
 from core.records.workers import Identity
 from core.settings import Settings
 from worker.notes import Note, add_end, peak_memory_of, read_note

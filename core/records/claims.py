@@ -1,4 +1,4 @@
-"""The claim: everything about leases, tokens, attempts and deaths is read here.
+"""The claim: everything about leases, tokens and attempts is read here; what follows a death, in `deaths`.
 
 A claim takes waiting jobs in one statement and writes a lease, a token and `attempts + 1`, committed before the first
 byte is decoded. Every later write says `WHERE lease_token = ...` and looks at the row count, so that a worker that was
@@ -7,9 +7,8 @@ paused or cut off and comes back late changes nothing. The database's clock judg
 
 from __future__ import annotations
 
-import enum
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,12 +19,8 @@ from sqlalchemy.orm import Session, aliased
 from core.answers import Answer
 from core.database import append, now
 from core.records.events import Event, record_events
-from core.records.evidence import NOTHING_KNOWN, Evidence
 from core.tables import JobRow, JobStatus, PredictionRow, RadiographRow, ScoreRow
 
-#: A job that ended this many attempts in an unexplained death, `DEATHS_ALONE` of them without batch mates, is set
-#: aside. The second number keeps a poison image's batch mates out of quarantine.
-DEATHS, DEATHS_ALONE = 3, 2
 #: Passing causes are tried again after 5, 10, 20, ... seconds, at most ten minutes apart, this many times.
 MOST_ATTEMPTS, FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 10, 5.0, 600.0
 #: Made once: a new alias costs nearly half a millisecond.
@@ -66,13 +61,6 @@ class Outcome:
     engine: str = ""
     decode_ms: float = 0.0
     infer_ms: float = 0.0
-
-
-class Verdict(enum.StrEnum):
-    """What became of a job whose lease ran out."""
-
-    RETURNED = "returned"
-    QUARANTINED = "quarantined"
 
 
 def claim_waiting(
@@ -221,67 +209,9 @@ def give_back(session: Session, token: str) -> int:
     )
 
 
-def return_expired(
-    session: Session, actor: str, evidence_of: Callable[[str, str], Evidence] = lambda _worker, _token: NOTHING_KNOWN
-) -> dict[int, Verdict]:
-    """Take jobs from claims whose lease ran out: their workers died or were cut off.
-
-    Each counts a death. The third, two of them alone, quarantines the job with the evidence.
-
-    Args:
-        session: A transaction that may write.
-        actor: Who does it, for the audit trail.
-        evidence_of: Says for a worker's name and a claim's token what is known of the death.
-
-    Returns:
-        Job id to what became of it.
-    """
-    return _bury(session, JobRow.lease_until < now(session), actor, evidence_of)
-
-
-def return_claim(session: Session, token: str, actor: str, evidence: Evidence) -> dict[int, Verdict]:
-    """Take the jobs of a claim whose worker is known to be dead, whatever its lease says; else as `return_expired`."""
-    return _bury(session, JobRow.lease_token == token, actor, lambda _worker, _token: evidence)
-
-
-def _bury(
-    session: Session, condition: ColumnElement[bool], actor: str, evidence_of: Callable[[str, str], Evidence]
-) -> dict[int, Verdict]:
-    at = now(session)
-    lapsed = select(JobRow).where(JobRow.status == JobStatus.RUNNING, condition)
-    verdicts: dict[int, Verdict] = {}
-    events = []
-    known: dict[str, Evidence] = {}
-    for job in session.scalars(lapsed.order_by(JobRow.id).with_for_update(skip_locked=True)).all():
-        job.deaths += 1
-        job.deaths_alone += 1 if job.alone else 0
-        token = job.lease_token or ""
-        evidence = known.setdefault(token, evidence_of(job.worker or "", token))
-        detail = {
-            "attempt": job.attempts,
-            "deaths": job.deaths,
-            "deaths_alone": job.deaths_alone,
-            "worker": job.worker,
-            "started_at": job.started_at.isoformat() if job.started_at else None,
-            **evidence.detail(job.id),
-        }
-        job.lease_token = job.lease_until = job.rung_at = None
-        if job.deaths >= DEATHS and job.deaths_alone >= DEATHS_ALONE:
-            verdicts[job.id] = Verdict.QUARANTINED
-            job.status, job.finished_at, job.error_code = JobStatus.QUARANTINED, at, "quarantined"
-            job.error_words = (
-                f"Its worker died {job.deaths} times while it was being classified, {job.deaths_alone} times with "
-                f"nothing else in hand; the last was {job.worker}, {evidence.words()}."
-            )
-        else:
-            verdicts[job.id] = Verdict.RETURNED
-            job.status, job.available_at = JobStatus.WAITING, at
-        events.append(
-            Event(kind=verdicts[job.id], actor=actor, radiograph_id=job.radiograph_id, job_id=job.id, detail=detail)
-        )
-    session.flush()
-    record_events(session, at, events)
-    return verdicts
+def pause_seconds(times: int) -> float:
+    """Return how long work waits after so many vain tries (at least one)."""
+    return float(min(FIRST_PAUSE_SECONDS * 2 ** min(times - 1, 60), LONGEST_PAUSE_SECONDS))
 
 
 def _held(token: str) -> Any:
@@ -326,8 +256,8 @@ def _release_failed(session: Session, token: str, outcome: Outcome, at: datetime
     if outcome.failure or _is_last(job):
         values |= {"status": JobStatus.FAILED, "finished_at": at}
     else:
-        pause = min(FIRST_PAUSE_SECONDS * 2 ** (job.attempts - 1), LONGEST_PAUSE_SECONDS)
-        values |= {"status": JobStatus.WAITING, "available_at": at + timedelta(seconds=pause), "rung_at": None}
+        available_at = at + timedelta(seconds=pause_seconds(job.attempts))
+        values |= {"status": JobStatus.WAITING, "available_at": available_at, "rung_at": None}
     return _count(session, update(JobRow).where(JobRow.id == job.id, _held(token)).values(**values)) == 1
 
 

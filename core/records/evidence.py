@@ -20,6 +20,11 @@ class Evidence:
     peak_memory_bytes: int | None = None  # the most that was resident in the process's life
     limit_seconds: float | None = None  # the time limit for which it was killed
 
+    @property
+    def before_any_job(self) -> bool:
+        """Whether it came before the first byte of a job was touched, while the network was being loaded."""
+        return self.stage == STAGES[0]
+
     def detail(self, job_id: int) -> dict[str, Any]:
         """Return what the audit trail keeps for one of the batch's jobs."""
         return {

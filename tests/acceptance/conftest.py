@@ -155,7 +155,8 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
     made.start()
     yield made
     made.stop()
-    print(made.said())  # what `up` and its processes said, shown by pytest where a test failed
+    for log in (made.home / "logs").glob("*.log"):
+        print(f"--- {log.name}\n{log.read_text(errors='replace')[-8000:]}")  # noqa: T201 - shown where a test failed
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,7 @@ def test_killing_the_worker_three_times_loses_and_doubles_nothing(
 def wait_for_busy_child(installation: Installation, main: int) -> tuple[int, int]:
     """Return the process id of a pool child that holds jobs, and how many are running at that moment.
 
-    None of them was in the hands of an earlier victim: a radiograph present at three deaths is quarantined, and rightly.
+    None of them was in the hands of an earlier victim: one that is present at three deaths is quarantined, rightly.
     """
     seen: list[tuple[int, int]] = []
 

@@ -169,10 +169,10 @@ class Installation:
             return session.scalars(select(JobRow.status).where(JobRow.radiograph_id == radiograph_id)).one()
 
     def holder_of(self, radiograph_id: int) -> int:
-        """Return the id of the process that holds a radiograph's job, or held it last."""
+        """Return the id of the process that holds a radiograph's job, or held it last; 0 where none has yet."""
         with self.database.reading() as session:
             name = session.scalars(select(JobRow.worker).where(JobRow.radiograph_id == radiograph_id)).one()
-        return int((name or "").rpartition(":")[2])
+        return int((name or "").rpartition(":")[2] or 0)
 
     def workers(self) -> list[str]:
         with self.database.reading() as session:

@@ -5,10 +5,12 @@ from functools import partial
 
 import pytest
 
+from core.records.evidence import STAGES
 from core.tables import JobStatus
 from tests.conftest import wait_until
 from tests.fakes import black_png
 from tests.integration.parts import PATIENCE, Installation, children_of, is_alive, kill
+from worker.notes import read_note
 
 #: Pictures that take some tenths of a second each, so that a kill hits work in hand.
 PICTURES = 40
@@ -72,11 +74,17 @@ def test_an_image_that_always_kills_is_set_aside_and_its_mates_are_done(whole: b
     def has_died(times: int) -> bool:
         return busy.events("returned", poison) + busy.events("quarantined", poison) >= times
 
+    def is_worked_on_or_ended() -> bool:
+        """A death before that, while the network is loaded, would be held against no job."""
+        status = busy.status_of(poison)
+        if status != JobStatus.RUNNING:
+            return status != JobStatus.WAITING
+        note = read_note(busy.settings.runtime, busy.holder_of(poison))
+        return note is not None and note.stage in STAGES[1:]
+
     # when
     while True:
-        wait_until(
-            lambda: busy.status_of(poison) != JobStatus.WAITING, within_seconds=PATIENCE, what="the poison is claimed"
-        )
+        wait_until(is_worked_on_or_ended, within_seconds=PATIENCE, what="the poison is in hand")
         if busy.status_of(poison) != JobStatus.RUNNING:
             break
         kill([worker.pid if whole else busy.holder_of(poison)])

@@ -8,19 +8,16 @@ from sqlalchemy.exc import IntegrityError
 
 from core.database import Database, now
 from core.records.claims import (
-    DEATHS,
-    DEATHS_ALONE,
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     MOST_ATTEMPTS,
     Claim,
     Outcome,
-    Verdict,
     give_back,
     renew,
-    return_expired,
     store_outcomes,
 )
+from core.records.deaths import DEATHS, DEATHS_ALONE, Verdict, return_expired
 from core.records.events import events_of
 from core.records.jobs import retry_jobs
 from core.tables import JobRow, JobStatus, PredictionRow, ScoreRow, Source

@@ -6,7 +6,7 @@ from sqlalchemy import update
 
 from core.database import Database, now
 from core.errors import BrokerUnavailable
-from core.records.claims import Verdict
+from core.records.deaths import Verdict
 from core.records.jobs import take_unheard
 from core.records.workers import Identity, beat
 from core.settings import Settings

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
-from core.database import Database
+from core.database import Database, now
 from core.home import prepare_runtime
-from core.records.claims import Verdict, return_claim
+from core.records.deaths import Verdict, return_claim
 from core.records.evidence import NOTHING_KNOWN, Evidence
 from core.settings import Settings
-from core.tables import JobStatus
+from core.tables import JobRow, JobStatus
 from tests.conftest import PROJECT, wait_until
 from tests.fakes import claimed, event_kinds, jobs_of, take_in
 from worker.memory import limited_memory
@@ -160,6 +161,25 @@ def test_the_batch_of_a_dead_process_is_returned_before_its_lease_runs_out(datab
     assert event_kinds(database).count("returned") == 2
 
 
+def test_a_death_while_the_network_is_loaded_is_held_against_no_job(database: Database, model_id: int) -> None:
+    take_in(database, 1, 2)
+    pauses = []
+    for _ in range(6):
+        with database.transaction() as session:  # whoever paused has waited long enough
+            session.execute(update(JobRow).values(available_at=now(session)))
+        taken = claimed(database, model_id)
+        assert (len(taken.jobs), taken.alone) == (2, False)
+        with database.transaction() as session:
+            before = now(session)
+            found = return_claim(session, taken.token, "worker@test:1", Evidence(stage="claimed", exit_code=-9))
+        assert set(found.values()) == {Verdict.RETURNED}
+        pauses.append(round((jobs_of(database)[0].available_at - before).total_seconds()))
+    # then: after three vain attempts the others get their turn
+    assert pauses == [0, 0, 0, 5, 10, 20]
+    assert [(job.deaths, job.deaths_alone) for job in jobs_of(database)] == [(0, 0)] * 2
+    assert event_kinds(database).count("returned") == 12
+
+
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sleep", "600"]) as process:
@@ -197,7 +217,9 @@ def test_a_process_that_takes_too_long_is_killed_and_its_batch_returned(
     take_in(database, 1)
     taken = claimed(database, model_id)
     witness = witness_of(prepared, database, sleeper.pid)
-    with Notebook(note_path(prepared.runtime, sleeper.pid)).holding(taken.token):
+    notes = Notebook(note_path(prepared.runtime, sleeper.pid))
+    with notes.holding(taken.token):
+        notes.at("inferring")
         witness.start()
         assert sleeper.wait(timeout=30) == -signal.SIGKILL
         witness.tell(sleeper.pid, -signal.SIGKILL)
