@@ -2,113 +2,125 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from flask import Response, request, url_for
 
 from core.records.details import answers_of, radiograph_facts, ways_in
-from core.records.models import list_models, model_cards
+from core.records.figures import QueueFigures
+from core.records.models import ModelVersion, list_models, model_cards
 from core.records.results import get_result, list_results
-from core.records.submissions import submission_state
+from core.records.submissions import SubmissionState, submission_state
 from core.tables import Source
-from web.documents import listed_document, model_document, radiograph_document, submission_document
-from web.parameters import (
-    DEFAULT_LIMIT,
-    FILTER_NAMES,
-    LARGEST_LIMIT,
-    read_filters,
-    read_whole,
-    refuse_unknown,
-)
+from web import schemas
+from web.openapi import PREFIX, PROBLEM_TYPE, Blueprint, Problem
+from web.parameters import DEFAULT_LIMIT, ListParameters, ModelParameters, filters_of
 from web.parts import parts
 from web.problems import NothingToRetry
 from web.queue import figures_now
 from web.radiograph import retry
-from web.received import take_upload
+from web.received import UPLOAD_FORM, take_upload
 from web.upload import answer_upload
 
-blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
+blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
+_RADIOGRAPHS, _SUBMISSIONS, _MODELS, _QUEUE = ["Radiographs"], ["Submissions"], ["Models"], ["Queue"]
 
 
-@blueprint.post("/radiographs")
+@blueprint.post("/radiographs", tags=_RADIOGRAPHS)
+@blueprint.doc(
+    requestBody=UPLOAD_FORM,
+    responses={
+        "422": {
+            "description": "No file was accepted, with the reason for each; or none was sent.",
+            "content": {"application/json": {"schema": schemas.Submission}, PROBLEM_TYPE: {"schema": Problem}},
+        }
+    },
+)
+@blueprint.response(202, schemas.Submission, description="At least one file was accepted; `files` says what of each.")
 def post_radiographs() -> Response:
-    """Take one or many files (multipart, field `files`); answer per file.
+    """Upload one or many files.
 
-    Errors: 413 too many files, 422 none or none accepted, 503 nothing could be recorded.
+    When this answers 202, the accepted files are safe. The same bytes again are answered with what is stored: an upload
+    that was cut off can be sent again as a whole.
     """
     return answer_upload(take_upload(Source.API))
 
 
-@blueprint.get("/radiographs")
-def get_radiographs() -> Response:
-    """List results, newest first; `next` is the address of the following page, or null.
+@blueprint.get("/radiographs", tags=_RADIOGRAPHS)
+@blueprint.arguments(ListParameters, location="query")
+@blueprint.response(200, schemas.Page)
+def get_radiographs(asked: dict[str, Any]) -> dict[str, Any]:
+    """List results, newest first.
 
-    Errors: 400 a parameter cannot be used, 404 there is no such model.
+    `next` is the address of the following page with the same filters. Results that come in meanwhile shift no page.
     """
-    refuse_unknown(request.args, *FILTER_NAMES, "limit", "before_id")
-    filters, before_id = read_filters(request.args), read_whole(request.args, "before_id", 1)
-    limit = read_whole(request.args, "limit", 1, LARGEST_LIMIT) or DEFAULT_LIMIT
+    limit = asked.get("limit", DEFAULT_LIMIT)
     with parts().database.reading() as session:
-        found = list_results(session, filters, limit=limit + 1, before_id=before_id)
+        found = list_results(session, filters_of(asked), limit=limit + 1, before_id=asked.get("before_id"))
     following = None
     if len(found) > limit:
         found = found[:limit]
-        kept: dict[str, Any] = {name: request.args[name] for name in (*FILTER_NAMES, "limit") if request.args.get(name)}
-        following = url_for(".get_radiographs", **kept, before_id=found[-1].id)
-    return jsonify(radiographs=[listed_document(result) for result in found], next=following)
+        kept = {name: value for name, value in request.args.items() if value.strip() and name != "before_id"}
+        following = url_for(".get_radiographs", **kept, before_id=found[-1].id)  # type: ignore[arg-type]
+    return {"radiographs": found, "next": following}
 
 
-@blueprint.get("/radiographs/<id:radiograph_id>")
-def get_one(radiograph_id: int) -> Response:
-    """Return one radiograph with every model's answer and every arrival.
-
-    Errors: 400 an unknown parameter, 404 there is no such radiograph or model.
-    """
-    refuse_unknown(request.args, "model")
-    model = read_filters(request.args).model
+@blueprint.get("/radiographs/<id:radiograph_id>", tags=_RADIOGRAPHS)
+@blueprint.arguments(ModelParameters, location="query")
+@blueprint.response(200, schemas.Radiograph)
+def get_one(asked: dict[str, Any], radiograph_id: int) -> dict[str, Any]:
+    """Return one radiograph with every model's answer and every arrival."""
     with parts().database.reading() as session:
-        result, facts = get_result(session, radiograph_id, model=model), radiograph_facts(session, radiograph_id)
+        result = get_result(session, radiograph_id, model=asked.get("model"))
+        facts = radiograph_facts(session, radiograph_id)
         answers, arrivals = answers_of(session, radiograph_id), ways_in(session, radiograph_id)
-    return jsonify(radiograph_document(result, facts, answers, arrivals))
+    return {**vars(facts), **vars(result), "models": answers, "arrivals": arrivals}
 
 
-@blueprint.post("/radiographs/<id:radiograph_id>/retry")
-def post_retry(radiograph_id: int) -> tuple[Response, int]:
-    """Send what failed, was set aside or was cancelled back to waiting.
-
-    Errors: 404 there is no such radiograph, 409 nothing of it has ended that way.
-    """
+@blueprint.post("/radiographs/<id:radiograph_id>/retry", tags=_RADIOGRAPHS)
+@blueprint.response(202, schemas.Retried)
+def post_retry(radiograph_id: int) -> dict[str, Any]:
+    """Send what failed, was set aside or was cancelled back to waiting; 409 where nothing of it has ended that way."""
     jobs = retry(radiograph_id, actor="api")
     if not jobs:
         raise NothingToRetry
-    return jsonify(id=radiograph_id, jobs=jobs, url=url_for(".get_one", radiograph_id=radiograph_id)), 202
+    return {"id": radiograph_id, "jobs": jobs}
 
 
-@blueprint.get("/submissions/<id:submission_id>")
-def get_submission(submission_id: int) -> Response:
-    """Return one submission and where each of its files stands.
-
-    Errors: 404 there is no such submission.
-    """
+@blueprint.get("/submissions/<id:submission_id>", tags=_SUBMISSIONS)
+@blueprint.response(200, schemas.Submission)
+def get_submission(submission_id: int) -> SubmissionState:
+    """Return one submission and where each of its files stands."""
     with parts().database.reading() as session:
-        submission = submission_state(session, submission_id)
-    return jsonify(submission_document(submission))
+        return submission_state(session, submission_id)
 
 
-@blueprint.get("/models")
-def get_models() -> Response:
+@blueprint.get("/models", tags=_MODELS)
+@blueprint.response(200, schemas.Models)
+def get_models() -> dict[str, Any]:
     """List model versions with their cards."""
     with parts().database.reading() as session:
         versions, cards = list_models(session), model_cards(session)
-    return jsonify(models=[model_document(version, cards[version.id]) for version in versions])
+    return {"models": [_model(version, cards[version.id]) for version in versions]}
 
 
-@blueprint.get("/queue")
-def get_queue() -> Response:
+def _model(version: ModelVersion, card: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **vars(version),
+        "model": version.full_name,
+        "card_sha256": version.sha256,
+        "labels": card.get("labels", ()),
+        "card": card,
+    }
+
+
+@blueprint.get("/queue", tags=_QUEUE)
+@blueprint.response(200, schemas.Queue)
+def get_queue() -> QueueFigures:
     """Return the queue's figures."""
     with parts().database.reading() as session:
-        figures = figures_now(session)
-    return jsonify(figures.document())
+        return figures_now(session)
 
 
 @blueprint.after_request

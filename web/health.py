@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from typing import Any
 
 from core.readiness import look_over
+from web import schemas
+from web.openapi import Blueprint
 from web.parts import parts
 
 blueprint = Blueprint("health", __name__)
+_HEALTH = ["Health"]
 
 
-@blueprint.get("/healthz")
-def get_health() -> Response:
-    """Answer at all; touches neither database nor broker, so that their absence restarts nothing."""
-    return jsonify(status="ok")
+@blueprint.get("/healthz", tags=_HEALTH)
+@blueprint.response(200, schemas.Health)
+def get_health() -> dict[str, Any]:
+    """Answer at all: touches neither database nor broker, so that their absence restarts nothing."""
+    return {"status": "ok"}
 
 
-@blueprint.get("/readyz")
-def get_readiness() -> tuple[Response, int]:
+@blueprint.get("/readyz", tags=_HEALTH)
+@blueprint.response(200, schemas.Readiness, description="All is well.")
+@blueprint.alt_response(503, schema=schemas.Readiness, description="Something is not; `reasons` says what.")
+def get_readiness() -> tuple[dict[str, Any], int]:
     """Check every part: 200 when all are well, else 503 with a sentence for each that is not."""
     findings = look_over(parts().settings, parts().database)
     # An absent database fails two checks with the same words.
@@ -27,4 +33,4 @@ def get_readiness() -> tuple[Response, int]:
         "checks": {finding.check: finding.ok for finding in findings},
         "reasons": reasons,
     }
-    return jsonify(document), 503 if reasons else 200
+    return document, 503 if reasons else 200

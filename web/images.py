@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import io
 import threading
+from typing import Any
 
 import numpy as np
-from flask import Blueprint, Response, request
+from flask import Response, request
 from numpy.typing import NDArray
 from PIL import Image
 
 from core import images
 from core.records.details import radiograph_facts
-from web.parameters import read_whole, read_window, refuse_unknown
+from web.openapi import PREFIX, Blueprint
+from web.parameters import PictureParameters
 from web.parts import parts
 
-blueprint = Blueprint("images", __name__, url_prefix="/api/v1")
+blueprint = Blueprint("images", __name__, url_prefix=PREFIX)
 
 #: Changes when the same original would give another picture, so that browsers ask anew.
 _DRAWN_AS = "1"
 #: Decoding is pure processor time and, for the largest pictures, up to 0.7 GB each; more at once only costs memory.
 _DECODERS = threading.BoundedSemaphore(2)
-_SMALLEST_SIDE, _LARGEST_SIDE = 16, 8192
 
 
-@blueprint.get("/radiographs/<id:radiograph_id>/image.png")
-def get_image(radiograph_id: int) -> Response:
-    """Return a radiograph as PNG.
+@blueprint.get("/radiographs/<id:radiograph_id>/image.png", tags=["Radiographs"])
+@blueprint.arguments(PictureParameters, location="query")
+@blueprint.response(200, {"type": "string", "contentMediaType": "image/png"}, content_type="image/png")
+def get_image(asked: dict[str, Any], radiograph_id: int) -> Response:
+    """Return a radiograph as 8-bit grey PNG, whatever came in.
 
-    `size` is the longest side in pixels (never enlarged); `window=low,high` names the grey levels that become black
-    and white.
-
-    Errors: 400 a parameter cannot be used, 404 there is no such radiograph, 422 the picture is damaged, 503 the
-    original cannot be read.
+    422 where the picture is damaged, 503 where the original cannot be read.
     """
-    refuse_unknown(request.args, "size", "window")
-    size = read_whole(request.args, "size", _SMALLEST_SIDE, _LARGEST_SIDE)
-    window = read_window(request.args)
+    size, window = asked.get("size"), asked.get("window")
     with parts().database.reading() as session:
         row = radiograph_facts(session, radiograph_id)
     answer, tag = (

@@ -1,14 +1,19 @@
-"""Read the parameters of a request, or say in a sentence which one is wrong."""
+"""What a request may ask: the parameters as marshmallow schemas, which also are what the API's document says of them.
+
+A parameter that cannot be used is refused in a sentence that names it. An empty one does not count, so that forms work.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NoReturn
 
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
+from webargs.flaskparser import FlaskParser
 from werkzeug.datastructures import MultiDict
 
 from core.records.filters import Filters
@@ -18,131 +23,211 @@ from web.problems import BadParameter
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 50, 500
 _LONGEST_TEXT = 1024
+_NO_CONTROLS = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
+_SMALLEST_SIDE, _LARGEST_SIDE = 16, 8192
 
-_Value = TypeVar("_Value")
+
+class Words(fields.String):
+    """Text without control characters, which no name or label has; PostgreSQL refuses the null character."""
+
+    def __init__(self, description: str, longest: int = _LONGEST_TEXT) -> None:
+        super().__init__(metadata={"description": description, "maxLength": longest, "pattern": _NO_CONTROLS})
+        self._longest = longest
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+            raise ValidationError("has control characters")
+        if len(value) > self._longest:
+            raise ValidationError(f"is longer than {self._longest} characters")
+        return str(value)
 
 
-def read_filters(args: MultiDict[str, str]) -> Filters:
-    """Read which results are wanted; an empty parameter does not filter.
+class Whole(fields.Integer):
+    """A whole number within limits."""
+
+    def __init__(self, description: str, smallest: int, largest: int = LARGEST, **more: Any) -> None:
+        super().__init__(metadata={"description": description, "minimum": smallest, "maximum": largest, **more})
+        self._smallest, self._largest = smallest, largest
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        # `int` also reads other scripts' digits, underscores, and thousands of digits.
+        if not re.fullmatch(r"[0-9]{1,19}", value) or not self._smallest <= int(value) <= self._largest:
+            raise ValidationError(f"is not a whole number from {self._smallest} to {self._largest}")
+        return int(value)
+
+
+class Share(fields.Float):
+    """A number from 0 to 1."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(metadata={"description": description, "minimum": 0, "maximum": 1})
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> float:
+        return _number(value, 0, 1)
+
+
+class Moment(fields.DateTime):
+    """A time; read as UTC unless it says otherwise."""
+
+    def __init__(self, description: str) -> None:
+        # Not `date-time` alone: a date does as well.
+        words = f"{description} A date or a time such as 2026-01-31T08:00:00Z; without a zone it is read as UTC."
+        super().__init__(metadata={"description": words})
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        try:
+            # A plus sign that was not escaped arrives as a blank.
+            at = datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value)
+            return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise ValidationError("is no time such as 2026-01-31 or 2026-01-31T08:00:00Z (read as UTC)") from None
+
+
+class Sha256(fields.String):
+    """The sha256 of a file's content."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(metadata={"description": description, "pattern": "^[0-9a-fA-F]{64}$"})
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", value):
+            raise ValidationError("is no sha256 (64 hexadecimal digits)")
+        return str(value).lower()
+
+
+class OneOf(fields.Enum[Any]):
+    """One of an enumeration's words."""
+
+    def __init__(self, kind: type[JobStatus] | type[Source], description: str) -> None:
+        super().__init__(kind, by_value=True, metadata={"description": description})
+        self._kind = kind
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> JobStatus | Source:
+        words = [member.value for member in self._kind]
+        if value not in words:
+            raise ValidationError(f"is none of {', '.join(words)}")
+        return self._kind(value)
+
+
+class Window(fields.String):
+    """Two grey levels, the lower first."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(metadata={"description": description, "pattern": "^[0-9.]+,[0-9.]+$", "examples": ["40,200"]})
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        try:
+            low, high = (_number(part, 0, 255) for part in value.split(","))
+        except ValueError:  # also marshmallow's, about one of the two
+            low = high = 0.0
+        if low >= high:
+            raise ValidationError("is not two numbers from 0 to 255, the lower first, such as 40,200")
+        return low, high
+
+
+class ModelParameters(Schema):
+    """Whose answer is wanted."""
+
+    model = Words("NAME or NAME/VERSION of the model whose answers are shown; without it the active ten-class model.")
+
+
+class FilterParameters(ModelParameters):
+    """Which results are wanted; a parameter that is not given does not filter."""
+
+    label = Words("The answer is this label.")
+    min_confidence = Share("The answer's confidence is at least this.")
+    max_confidence = Share("The answer's confidence is at most this.")
+    status = OneOf(JobStatus, "The job of this model has this status.")
+    source = OneOf(Source, "The radiograph first came in through this door.")
+    since = Moment("Received at this time or later.")
+    until = Moment("Received before this time.")
+    name = Words("The name contains this, in upper or lower case.")
+    sha256 = Sha256("The content has this sha256.")
+    submission = Whole("The radiograph is in this submission.", 1)
+
+
+class ListParameters(FilterParameters):
+    """A page of results."""
+
+    limit = Whole("Most results on this page.", 1, LARGEST_LIMIT, default=DEFAULT_LIMIT)
+    before_id = Whole("Only radiographs with a smaller number: where the page before ended.", 1)
+
+
+class PictureParameters(Schema):
+    """How a radiograph is drawn."""
+
+    size = Whole("The longest side in pixels; a picture is never enlarged.", _SMALLEST_SIDE, _LARGEST_SIDE)
+    window = Window("The grey levels, 0 to 255, that become black and white, such as 40,200.")
+
+
+FILTER_NAMES = tuple(FilterParameters().fields)
+
+
+def read(schema: type[Schema], args: MultiDict[str, str], *, strict: bool = True) -> dict[str, Any]:
+    """Read a request's parameters.
+
+    Args:
+        schema: What may be asked.
+        args: As they came.
+        strict: Refuse a parameter that is unknown: a list that silently was not filtered would mislead a program. A
+            page's address may carry others.
 
     Raises:
         BadParameter: Names the first that cannot be used.
     """
-    return Filters(**{name: _read(args, name, reader) for name, reader in _FILTERS.items()})
-
-
-def read_whole(args: Mapping[str, str], name: str, minimum: int, maximum: int = LARGEST) -> int | None:
-    """Read a whole number within limits; None when it is absent or empty.
-
-    Raises:
-        BadParameter: It is none, or outside.
-    """
-    return _read(args, name, lambda text: _whole(text, minimum, maximum))
-
-
-def read_window(args: Mapping[str, str]) -> tuple[float, float] | None:
-    """Read `window=low,high`: the grey levels, 0 to 255, that become black and white.
-
-    Raises:
-        BadParameter: It is no such pair.
-    """
-
-    def pair(text: str) -> tuple[float, float]:
-        numbers = [_number(part, 0, 255) for part in text.split(",")]
-        if len(numbers) != 2 or numbers[0] >= numbers[1]:
-            raise ValueError("is not two numbers from 0 to 255, the lower first, such as 40,200")
-        return numbers[0], numbers[1]
-
-    return _read(args, "window", pair)
-
-
-def refuse_unknown(args: Mapping[str, str], *known: str) -> None:
-    """Refuse a misspelt parameter: a list that silently was not filtered would mislead a program.
-
-    Raises:
-        BadParameter: Names it, and those that exist.
-    """
-    strange = sorted(set(args) - set(known))
-    if strange:
-        raise BadParameter(f"There is no parameter {strange[0][:64]!r}; known: {', '.join(known) or 'none'}.")
-
-
-def _read(args: Mapping[str, str], name: str, reader: Callable[[str], _Value]) -> _Value | None:
-    given = args.getlist(name) if isinstance(args, MultiDict) else [args[name]] if name in args else []
-    if len(given) > 1:
-        raise BadParameter(f"The parameter {name} is given {len(given)} times; give it once.")
-    text = given[0].strip() if given else ""
-    if not text:
-        return None
+    known = schema().fields
     try:
-        return reader(text)
-    except ValueError as error:
-        raise BadParameter(f"The parameter {name} {error}.") from error
+        chosen = _single(args, known, strict=strict)
+        return dict(schema(unknown=RAISE if strict else EXCLUDE).load(chosen))
+    except ValidationError as error:
+        _refuse(error, known)
 
 
-def _text(text: str) -> str:
-    # PostgreSQL refuses the null character, and no name or label has any of the others.
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise ValueError("has control characters")
-    if len(text) > _LONGEST_TEXT:
-        raise ValueError(f"is longer than {_LONGEST_TEXT} characters")
-    return text
+def filters_of(parameters: Mapping[str, Any]) -> Filters:
+    """Return the filters among parameters that were read."""
+    return Filters(**{name: parameters[name] for name in FILTER_NAMES if name in parameters})
 
 
-def _whole(text: str, minimum: int, maximum: int) -> int:
-    # `int` also reads other scripts' digits, underscores, and thousands of digits.
-    if not re.fullmatch(r"[0-9]{1,19}", text) or not minimum <= int(text) <= maximum:
-        raise ValueError(f"is not a whole number from {minimum} to {maximum}")
-    return int(text)
+class QueryParser(FlaskParser):
+    """Reads the parameters of API requests in the same way."""
+
+    DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": RAISE}
+    DEFAULT_VALIDATION_STATUS = 400
+
+    def load_querystring(self, req: Any, schema: Schema) -> Any:
+        """Return the parameters that are given, each once."""
+        return _single(req.args, schema.fields, strict=True)
+
+    def handle_error(self, error: ValidationError, req: Any, schema: Schema, **_: Any) -> NoReturn:  # noqa: ARG002
+        """Say what is wrong as every other part of the application does."""
+        messages = next(iter(error.messages.values()))  # type: ignore[union-attr]  # webargs puts the place around it
+        _refuse(ValidationError(messages), schema.fields)
+
+
+def _single(args: MultiDict[str, str], known: Iterable[str], *, strict: bool) -> dict[str, str]:
+    """Return what is given, without blanks; what is given twice is refused."""
+    found = {}
+    for name, given in args.lists():
+        if len(given) > 1 and (strict or name in known):
+            raise ValidationError({name: [f"is given {len(given)} times; give it once"]})
+        if given[0].strip() or (strict and name not in known):
+            found[name] = given[0].strip()
+    return found
+
+
+def _refuse(error: ValidationError, known: Iterable[str]) -> NoReturn:
+    messages: Mapping[str, Sequence[str]] = error.normalized_messages()  # type: ignore[no-untyped-call]
+    name = sorted(messages)[0]
+    if name not in known and messages[name] == ["Unknown field."]:
+        raise BadParameter(f"There is no parameter {name[:64]!r}; known: {', '.join(known) or 'none'}.") from error
+    raise BadParameter(f"The parameter {name[:64]} {messages[name][0]}.") from error
 
 
 def _number(text: str, minimum: float, maximum: float) -> float:
-    words = f"is not a number from {minimum:g} to {maximum:g}"
     try:
         number = float(text)
     except ValueError:
-        raise ValueError(words) from None
-    if not math.isfinite(number) or not minimum <= number <= maximum:
-        raise ValueError(words)
+        number = math.nan
+    if not minimum <= number <= maximum:  # no number is within limits if it is none
+        raise ValidationError(f"is not a number from {minimum:g} to {maximum:g}")
     return number
-
-
-def _moment(text: str) -> datetime:
-    try:
-        # A plus sign that was not escaped arrives as a blank.
-        at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        return (at.replace(tzinfo=UTC) if at.tzinfo is None else at).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("is no time such as 2026-01-31 or 2026-01-31T08:00:00Z (read as UTC)") from None
-
-
-def _sha256(text: str) -> str:
-    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
-        raise ValueError("is no sha256 (64 hexadecimal digits)")
-    return text.lower()
-
-
-def _one_of(kind: type[JobStatus] | type[Source]) -> Callable[[str], JobStatus | Source]:
-    def read(text: str) -> JobStatus | Source:
-        words = [member.value for member in kind]
-        if text not in words:
-            raise ValueError(f"is none of {', '.join(words)}")
-        return kind(text)
-
-    return read
-
-
-_FILTERS: dict[str, Callable[[str], Any]] = {
-    "label": _text,
-    "min_confidence": lambda text: _number(text, 0, 1),
-    "max_confidence": lambda text: _number(text, 0, 1),
-    "status": _one_of(JobStatus),
-    "source": _one_of(Source),
-    "since": _moment,
-    "until": _moment,
-    "name": _text,
-    "sha256": _sha256,
-    "model": _text,
-    "submission": lambda text: _whole(text, 1, LARGEST),
-}
-FILTER_NAMES = tuple(_FILTERS)

@@ -4,20 +4,55 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import overload
+from typing import Any, overload
 
 from flask import request
+from marshmallow import Schema
 from werkzeug.datastructures import FileStorage
 
 from core.ingest import Incoming, displayable
 from core.records.intake import Intake, Submission
 from core.tables import Source
-from web.parameters import read_whole
+from web.parameters import Whole, read
 from web.parts import parts
 from web.problems import BadParameter, NoFiles, TooMuchAtOnce
 
 FIELD = "files"
 _LONGEST_SUBMISSION_NAME = 200
+
+
+class UploadParameters(Schema):
+    """What the form may say beside its files."""
+
+    submission = Whole("The number of an earlier submission that these files join.", 1)
+
+
+#: The form as the API's document shows it.
+UPLOAD_FORM: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": [FIELD],
+                "properties": {
+                    FIELD: {
+                        "type": "array",
+                        "minItems": 1,
+                        "items": {"type": "string", "contentMediaType": "application/octet-stream"},
+                        "description": "Radiographs: JPEG, PNG, BMP, TIFF or WebP.",
+                    },
+                    "name": {"type": "string", "description": "The submission's name, for people."},
+                    "submission": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "description": "The number of an earlier submission that these files join.",
+                    },
+                },
+            }
+        }
+    },
+}
 
 
 class ReceivedFiles(Sequence[Incoming]):
@@ -64,7 +99,7 @@ def take_upload(source: Source) -> Intake:
     submission = Submission(
         source=source,
         name=displayable(request.form.get("name") or " ").strip()[:_LONGEST_SUBMISSION_NAME],
-        continues=read_whole(request.form, "submission", 1),
+        continues=read(UploadParameters, request.form, strict=False).get("submission"),
     )
     return parts().ingest.take(submission, ReceivedFiles(files, settings.max_file_bytes))
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from core.records.models import list_models, model_cards
 from core.records.results import list_results
 from core.tables import JobStatus, Source
-from web.parameters import DEFAULT_LIMIT, FILTER_NAMES, read_filters, read_whole
+from web.parameters import DEFAULT_LIMIT, FILTER_NAMES, ListParameters, filters_of, read
 from web.parts import parts
 from web.words import label_words, source_words, status_words
 
@@ -37,7 +37,8 @@ def results_page() -> str:
 
     Errors: 400 a parameter cannot be used, 404 there is no such model.
     """
-    filters, before_id = read_filters(request.args), read_whole(request.args, "before_id", 1)
+    asked = read(ListParameters, request.args, strict=False)
+    filters, before_id = filters_of(asked), asked.get("before_id")
     kept: dict[str, Any] = {name: request.args[name] for name in FILTER_NAMES if request.args.get(name, "").strip()}
     with parts().database.reading() as session:
         found = list_results(session, filters, limit=DEFAULT_LIMIT + 1, before_id=before_id)

@@ -9,10 +9,10 @@ from core.images import MAX_FRAMES
 from core.records.intake import Intake
 from core.records.submissions import SubmissionState, submission_state
 from core.tables import ArrivalStatus, Source
-from web.documents import submission_document
 from web.parts import parts
 from web.problems import NoFiles, wants_json
 from web.received import take_upload
+from web.schemas import Submission
 
 blueprint = Blueprint("upload", __name__)
 
@@ -54,7 +54,7 @@ def submission_page(submission_id: int) -> str:
 def answer_upload(intake: Intake) -> Response:
     """Answer an upload per file: 202 when any was accepted, else 422."""
     submission = _state_after(intake)
-    answer = jsonify(submission_document(submission))
+    answer = jsonify(Submission().dump(submission))
     accepted = any(file.status == ArrivalStatus.ACCEPTED for file in submission.files)
     answer.status_code = 202 if accepted else 422
     answer.headers["Location"] = url_for("api.get_submission", submission_id=submission.id)

@@ -1,0 +1,72 @@
+"""The API against its own OpenAPI document: the allowed is taken, the forbidden refused, answers are as described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given
+from hypothesis import settings as effort
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from core.settings import Settings
+from tests.unit.web_fixtures import Site, left_to_the_collector
+
+ALLOWED, FORBIDDEN = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+#: What the document cannot say: which bytes are a radiograph, that an empty parameter does not count, that one number
+#: of two is the lower, and that an installation without a broker is not ready.
+SPARED = {
+    "POST /api/v1/radiographs": [positive_data_acceptance],
+    "GET /api/v1/radiographs": [negative_data_rejection],
+    "GET /api/v1/radiographs/{radiograph_id}/image.png": [positive_data_acceptance, negative_data_rejection],
+    "GET /readyz": [not_a_server_error],
+}
+
+
+@pytest.fixture
+def site(settings: Settings) -> Iterator[Site]:
+    site = Site(settings)
+    with left_to_the_collector():
+        site.take_in(1, 2)
+        site.classify()
+        site.take_in(3)
+        site.fail()
+        yield site
+    site.database.dispose()
+
+
+def put_through(site: Site, examples: int) -> int:
+    """Ask every operation so many times in each mode; return how many requests that were."""
+    asked = 0
+    document = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", site.app)
+    for operation in [found.ok() for found in document.get_all_operations()]:
+        has_parameters = bool(operation.path_parameters or operation.query or operation.body)
+        for mode in (ALLOWED, FORBIDDEN) if has_parameters else (ALLOWED,):
+
+            @given(case=operation.as_strategy(generation_mode=mode))
+            @effort(
+                max_examples=examples,
+                derandomize=True,  # the same requests each time
+                database=None,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            )
+            def ask(case: schemathesis.Case) -> None:
+                nonlocal asked
+                asked += 1
+                case.call_and_validate(excluded_checks=SPARED.get(case.operation.label, []))
+
+            ask()
+    return asked
+
+
+def test_the_api_does_what_its_document_says(site: Site) -> None:
+    assert put_through(site, 25) > 250
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_api_does_what_its_document_says_for_long(site: Site) -> None:
+    assert put_through(site, 500) > 5000

@@ -1,0 +1,316 @@
+"""The API's answers. Keys are a contract: they are added to, never renamed.
+
+Each schema writes the records of `core` and describes itself in the API's document.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import url_for
+from marshmallow import RAISE, Schema, fields, pre_dump
+
+from core.records.details import ModelAnswer
+from core.records.figures import QueueFigures
+from core.tables import ArrivalStatus, JobStatus, Source
+
+
+class _Answer(Schema):
+    class Meta:
+        """An answer has these keys and no others."""
+
+        unknown = RAISE
+        description = ""
+
+    def __init_subclass__(cls) -> None:
+        """Let the docstring describe the shape in the document."""
+        super().__init_subclass__()
+        cls.Meta = type("Meta", (cls.Meta,), {"description": cls.__doc__})  # type: ignore[assignment, misc]
+
+
+class Address(fields.String):
+    """The address of a route, filled in from the record's attributes."""
+
+    _CHECK_ATTRIBUTE = False
+
+    def __init__(self, endpoint: str, description: str, **values: str) -> None:
+        super().__init__(required=True, metadata={"description": description})
+        self._endpoint, self._values = endpoint, values
+
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str:  # noqa: ARG002
+        values = {
+            name: obj[attribute] if isinstance(obj, dict) else getattr(obj, attribute)
+            for name, attribute in self._values.items()
+        }
+        return url_for(self._endpoint, **values)
+
+
+def _text(description: str, **more: Any) -> fields.String:
+    return fields.String(required=True, metadata={"description": description}, **more)
+
+
+def _number(description: str, **more: Any) -> fields.Float:
+    return fields.Float(required=True, metadata={"description": description}, **more)
+
+
+def _whole(description: str, **more: Any) -> fields.Integer:
+    return fields.Integer(required=True, metadata={"description": description}, **more)
+
+
+def _moment(description: str, **more: Any) -> fields.DateTime:
+    return fields.DateTime(required=True, metadata={"description": description}, **more)
+
+
+def _truth(description: str) -> fields.Boolean:
+    return fields.Boolean(required=True, metadata={"description": description})
+
+
+def _texts(description: str) -> fields.List[str]:
+    return fields.List(fields.String(), required=True, metadata={"description": description})
+
+
+def _scores(description: str) -> fields.Dict:
+    return fields.Dict(fields.String(), fields.Float(), required=True, metadata={"description": description})
+
+
+def _status(description: str, **more: Any) -> fields.Enum[Any]:
+    return fields.Enum(JobStatus, by_value=True, required=True, metadata={"description": description}, **more)
+
+
+def _source() -> fields.Enum[Any]:
+    return fields.Enum(Source, by_value=True, required=True, metadata={"description": "Which door it came through."})
+
+
+class Trouble(_Answer):
+    """Why something failed or was refused."""
+
+    code = _text("For programs.")
+    words = _text("For people.")
+
+
+def _trouble(description: str) -> fields.Nested:
+    return fields.Nested(Trouble, required=True, allow_none=True, metadata={"description": description})
+
+
+class FractureAnswer(_Answer):
+    """What the binary model says of a radiograph."""
+
+    probability = _number("Of a fracture, 0 to 1, calibrated.")
+    label = _text("The model's label at its threshold.")
+    model = _text("NAME/VERSION.")
+    flags = _texts("Why a person should look.")
+
+
+def _fracture() -> fields.Nested:
+    words = "What the binary model says; null where it has not answered."
+    return fields.Nested(FractureAnswer, required=True, allow_none=True, metadata={"description": words})
+
+
+class ResultInSubmission(_Answer):
+    """A radiograph of a submitted file and its answer."""
+
+    id = _whole("The radiograph's number.")
+    status = _status("Of the job of the model asked for; null where it was never asked.", allow_none=True)
+    label = _text("The answer.", allow_none=True)
+    confidence = _number("Calibrated probability of the label, 0 to 1.", allow_none=True)
+    flags = _texts("Why a person should look.")
+    model = _text("NAME/VERSION of the model that answered or will.", allow_none=True)
+    error = _trouble("Why it failed.")
+    unfinished = _truth("Whether some model still has to answer.")
+    fracture = _fracture()
+    page = Address("radiograph.radiograph_page", "Its page, for people.", radiograph_id="id")
+    image = Address("images.get_image", "Its picture as PNG.", radiograph_id="id")
+
+
+class SubmittedFile(_Answer):
+    """One file of a submission."""
+
+    arrival = _whole("The number of this arrival.", attribute="arrival_id")
+    name = _text("As given, control characters replaced.")
+    status = fields.Enum(
+        ArrivalStatus, by_value=True, required=True, metadata={"description": "What the door said of the file."}
+    )
+    duplicate = _truth("Whether the same bytes were here before.")
+    radiographs = fields.List(
+        fields.Integer(), required=True, metadata={"description": "The numbers of its radiographs; one a page."}
+    )
+    urls = _texts("The addresses of its radiographs.")
+    error = _trouble("Why it was refused.")
+    results = fields.List(fields.Nested(ResultInSubmission), required=True)
+
+    @pre_dump
+    def _list_radiographs(self, file: Any, **_: Any) -> dict[str, Any]:
+        numbers = [result.id for result in file.results]
+        urls = [url_for("api.get_one", radiograph_id=number) for number in numbers]
+        return {**vars(file), "radiographs": numbers, "urls": urls}
+
+
+class Submission(_Answer):
+    """One upload, drop or command, and where each of its files stands."""
+
+    submission = _whole("Its number.", attribute="id")
+    name = _text("Given by a person; may be empty.")
+    source = _source()
+    created_at = _moment("When it came in.")
+    url = Address("api.get_submission", "This document.", submission_id="id")
+    page = Address("upload.submission_page", "Its page, for people.", submission_id="id")
+    unfinished = _whole("How many files still wait for an answer.")
+    files = fields.List(fields.Nested(SubmittedFile), required=True)
+
+
+class Listed(_Answer):
+    """A radiograph and the newest answer of the model asked for."""
+
+    id = _whole("The radiograph's number.")
+    sha256 = _text("Of the content as it came.")
+    frame = _whole("The page of a file with several, from 0.")
+    name = _text("Of its first arrival.")
+    source = _source()
+    status = _status("Of the model's job; null where it was never asked.", allow_none=True)
+    label = _text("The answer. Research and education only, never a diagnosis.", allow_none=True)
+    confidence = _number("Calibrated probability of the label, 0 to 1.", allow_none=True)
+    scores = _scores("Every label to its probability, the most probable first.")
+    prediction_set = _texts("The labels that cannot be ruled out at the card's coverage.")
+    flags = _texts("Why a person should look.")
+    model = _text("NAME/VERSION.", allow_none=True)
+    received_at = _moment("Of its first arrival.")
+    finished_at = _moment("When the job ended.", allow_none=True)
+    error = _trouble("Why it failed.")
+    unfinished = _truth("Whether some model still has to answer.")
+    fracture = _fracture()
+    url = Address("api.get_one", "The whole of it.", radiograph_id="id")
+
+
+class Page(_Answer):
+    """A page of results, newest first."""
+
+    radiographs = fields.List(fields.Nested(Listed), required=True)
+    next = _text("The address of the following page; null on the last.", allow_none=True)
+
+
+class AnswerOfModel(_Answer):
+    """What one model version was asked about a radiograph, and what came of it."""
+
+    model = _text("NAME/VERSION.")
+    task = _text("The question that it answers.")
+    card_sha256 = _text("The identity of the bundle.")
+    active = _truth("Whether new radiographs are classified by it.")
+    status = _status("Where its job stands.")
+    label = _text("The answer.", allow_none=True)
+    confidence = _number("Calibrated probability of the label, 0 to 1.", allow_none=True)
+    scores = _scores("Every label to its probability, the most probable first.")
+    prediction_set = _texts("The labels that cannot be ruled out at the card's coverage.")
+    flags = _texts("Why a person should look.")
+    engine = _text("What ran the network.", allow_none=True)
+    waited_ms = _number("From the job's creation to the start of the attempt that answered.", allow_none=True)
+    decode_ms = _number("Reading, decoding and resizing.", allow_none=True)
+    infer_ms = _number("This radiograph's share of the batch.", allow_none=True)
+    attempts = _whole("How often it was begun.")
+    deaths = _whole("How often its process died.")
+    worker = _text("Who holds it, or held it last.", allow_none=True)
+    created_at = _moment("When the model was asked.")
+    started_at = _moment("When the last attempt began.", allow_none=True)
+    finished_at = _moment("When it ended.", allow_none=True)
+    error = _trouble("Why it failed, or what delayed it.")
+
+    @pre_dump
+    def _flatten(self, answer: ModelAnswer, **_: Any) -> dict[str, Any]:
+        given = answer.prediction
+        said = {"scores": {}, "prediction_set": [], "flags": []} if given is None else vars(given)
+        silent = dict.fromkeys(("label", "confidence", "engine", "waited_ms", "decode_ms", "infer_ms"))
+        return {**silent, **said, **vars(answer)}
+
+
+class Arrival(_Answer):
+    """One time that a radiograph came in."""
+
+    id = _whole("Its number.", attribute="arrival_id")
+    submission = _whole("In which submission.", attribute="submission_id")
+    source = _source()
+    name = _text("As given then.")
+    received_at = _moment("When.")
+
+
+class Radiograph(Listed):
+    """One radiograph with every model's answer and every arrival."""
+
+    image = Address("images.get_image", "Its picture as PNG.", radiograph_id="id")
+    media_type = _text("Of the file.")
+    width = _whole("In pixels, before any EXIF rotation.")
+    height = _whole("Likewise.")
+    bit_depth = _whole("Bits a channel.")
+    bytes = _whole("Size of the file.")
+    models = fields.List(fields.Nested(AnswerOfModel), required=True)
+    arrivals = fields.List(fields.Nested(Arrival), required=True)
+
+
+class Retried(_Answer):
+    """What was sent back to the queue."""
+
+    id = _whole("The radiograph's number.")
+    jobs = fields.List(fields.Integer(), required=True, metadata={"description": "The numbers of the jobs."})
+    url = Address("api.get_one", "Where the answers will be.", radiograph_id="id")
+
+
+class Model(_Answer):
+    """A model version with its card."""
+
+    model = _text("NAME/VERSION.")
+    name = _text("Its name.")
+    version = _text("Its version.")
+    task = _text("The question that it answers.")
+    card_sha256 = _text("The identity of the bundle.")
+    installed = _truth("Whether its bundle was there when last looked for.")
+    active = _truth("Whether new radiographs are classified by it.")
+    labels = _texts("What it may answer.")
+    card = fields.Dict(required=True, metadata={"description": "The whole card."})
+
+
+class Models(_Answer):
+    """All model versions."""
+
+    models = fields.List(fields.Nested(Model), required=True)
+
+
+class WorkerState(_Answer):
+    """A worker process that was heard of lately."""
+
+    name = _text("role@host:process.")
+    engine = _text("What runs its networks; empty before its first job.")
+    holds = _whole("Jobs in hand.")
+    held_since = _moment("Since when.", allow_none=True)
+    seen_seconds_ago = _number("How long ago it was heard of.")
+    memory_bytes = _whole("Its memory.")
+
+
+class Queue(_Answer):
+    """What waits, runs and has ended."""
+
+    waiting = _whole("Jobs that nobody has begun.")
+    running = _whole("Jobs in hand.")
+    done = _whole("Jobs with an answer.")
+    failed = _whole("Jobs that ended with a stated failure.")
+    quarantined = _whole("Jobs set aside after three deaths of their workers.")
+    cancelled = _whole("Jobs that a person took back.")
+    rejected = _whole("Files that were refused at the door.")
+    oldest_waiting_seconds = _number("How long the oldest job has waited.", allow_none=True)
+    images_per_second = _number("Jobs done in the last minute, a second.")
+    workers = fields.List(fields.Nested(WorkerState), required=True)
+
+    @pre_dump
+    def _flatten(self, figures: QueueFigures, **_: Any) -> dict[str, Any]:
+        return {**{status.value: count for status, count in figures.counts.items()}, **vars(figures)}
+
+
+class Health(_Answer):
+    """That the process lives."""
+
+    status = _text("ok")
+
+
+class Readiness(_Answer):
+    """Whether it can do its work."""
+
+    status = _text("ready or unavailable")
+    checks = fields.Dict(fields.String(), fields.Boolean(), required=True, metadata={"description": "Check to passed."})
+    reasons = _texts("A sentence for each check that failed.")
