@@ -128,3 +128,27 @@ class NotFound(FractureError):
     """There is no such record."""
 
     code = "not-found"
+
+
+class Conflict(FractureError):
+    """What this was based on has changed meanwhile; look again."""
+
+    code = "conflict"
+
+
+class ReviewConflict(Conflict):
+    """Somebody reviewed this radiograph meanwhile; nothing was changed."""
+
+    code = "review-conflict"
+
+
+class SameReader(Conflict):
+    """A second reading has to come from somebody else than the first."""
+
+    code = "same-reader"
+
+
+class NoFirstReading(Conflict):
+    """This radiograph has no first reading yet, so it cannot have a second."""
+
+    code = "no-first-reading"

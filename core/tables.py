@@ -80,6 +80,14 @@ class Source(enum.StrEnum):
     COMMAND = "command"
 
 
+class ReviewKind(enum.StrEnum):
+    """What a reader said."""
+
+    LABELLED = "labelled"  # with the label
+    UNSURE = "unsure"
+    WITHDRAWN = "withdrawn"  # the review before it does not stand any more
+
+
 def _words(kind: type[enum.StrEnum]) -> Enum:
     """Store an enum as its words, without a database type that every new word would have to migrate."""
     return Enum(
@@ -268,6 +276,39 @@ class ScoreRow(Base):
     prediction_id: Mapped[int] = mapped_column(ForeignKey("predictions.id"), primary_key=True)
     label: Mapped[str] = mapped_column(String(64), primary_key=True)
     probability: Mapped[float] = mapped_column(Float)
+
+
+class ReviewRow(Base):
+    """What a person said of a radiograph, and what was on the screen then. Append-only: a change is another row."""
+
+    __tablename__ = "reviews"
+    __table_args__ = (Index("ix_reviews_reviewer", "reviewer", "id"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    radiograph_id: Mapped[int] = mapped_column(ForeignKey("radiographs.id"), index=True)
+    reading: Mapped[int]  # 1: with the model's answer in view; 2: by somebody else, who saw neither it nor the first
+    reviewer: Mapped[str] = mapped_column(String(128))
+    kind: Mapped[ReviewKind] = mapped_column(_words(ReviewKind))
+    label: Mapped[str | None] = mapped_column(String(64))
+    note: Mapped[str] = mapped_column(Text)
+    model: Mapped[str | None] = mapped_column(String(200))  # NAME/VERSION whose answer was shown; None: none was
+    shown: Mapped[str | None] = mapped_column(String(64))  # the label that was shown
+    created_at: Mapped[datetime]
+
+
+class ReadingRow(Base):
+    """The review that stands for a radiograph's first or second reading: the newest one."""
+
+    __tablename__ = "readings"
+    __table_args__ = (Index("ix_readings_agreed", "reading", "agreed", "radiograph_id"),)
+
+    radiograph_id: Mapped[int] = mapped_column(ForeignKey("radiographs.id"), primary_key=True)
+    reading: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    review_id: Mapped[int] = mapped_column(ForeignKey("reviews.id"))
+    reviewer: Mapped[str] = mapped_column(String(128))
+    kind: Mapped[ReviewKind] = mapped_column(_words(ReviewKind))
+    label: Mapped[str | None] = mapped_column(String(64))
+    agreed: Mapped[bool | None]  # whether the label is the one that was shown; None: no label, or none was shown
 
 
 class EventRow(Base):

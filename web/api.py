@@ -11,10 +11,11 @@ from core.records.details import answers_of, radiograph_facts, ways_in
 from core.records.figures import QueueFigures
 from core.records.models import ModelVersion, list_models, model_cards
 from core.records.results import get_result, list_results
+from core.records.reviews import reviews_of
 from core.records.submissions import SubmissionState, submission_state
 from core.tables import Source
 from web import schemas
-from web.openapi import PREFIX, PROBLEM_TYPE, Blueprint, Problem
+from web.openapi import PREFIX, PROBLEM_TYPE, Blueprint, Problem, tagged
 from web.parameters import DEFAULT_LIMIT, ListParameters, ModelParameters, filters_of
 from web.parts import parts
 from web.problems import NothingToRetry
@@ -70,12 +71,13 @@ def get_radiographs(asked: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(ModelParameters, location="query")
 @blueprint.response(200, schemas.Radiograph)
 def get_one(asked: dict[str, Any], radiograph_id: int) -> dict[str, Any]:
-    """Return one radiograph with every model's answer and every arrival."""
+    """Return one radiograph with every model's answer, every arrival and every review."""
     with parts().database.reading() as session:
         result = get_result(session, radiograph_id, model=asked.get("model"))
         facts = radiograph_facts(session, radiograph_id)
         answers, arrivals = answers_of(session, radiograph_id), ways_in(session, radiograph_id)
-    return {**vars(facts), **vars(result), "models": answers, "arrivals": arrivals}
+        reviews = reviews_of(session, radiograph_id)
+    return {**vars(facts), **vars(result), "models": answers, "arrivals": arrivals, "reviews": reviews}
 
 
 @blueprint.post("/radiographs/<id:radiograph_id>/retry", tags=_RADIOGRAPHS)
@@ -123,10 +125,4 @@ def get_queue() -> QueueFigures:
         return figures_now(session)
 
 
-@blueprint.after_request
-def _tag(answer: Response) -> Response:
-    """Let readers ask again cheaply: an unchanged answer is a 304 without a body."""
-    if request.method in ("GET", "HEAD") and answer.status_code == 200:
-        answer.add_etag()
-        answer.make_conditional(request)
-    return answer
+blueprint.after_request(tagged)

@@ -15,7 +15,23 @@ from core.database import Database
 from core.ingest import Ingest
 from core.settings import Settings
 from core.storage import FolderStore
-from web import api, health, images, openapi, problems, queue, radiograph, reference, results, security, upload, words
+from web import (
+    api,
+    api_reviews,
+    health,
+    images,
+    openapi,
+    problems,
+    queue,
+    radiograph,
+    reference,
+    results,
+    review,
+    review_figures,
+    security,
+    upload,
+    words,
+)
 from web.identifiers import IdentifierConverter
 from web.limits import most_body_bytes, most_form_parts
 from web.parts import EXTENSION, Parts
@@ -53,9 +69,9 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
     security.guard(app, settings)
     problems.answer_errors(app)
     words.add_filters(app)
-    for page in (upload, results, radiograph, queue, reference):
+    for page in (upload, results, radiograph, review, review_figures, queue, reference):
         app.register_blueprint(page.blueprint)
     described = openapi.describe(app)
-    for module in (api, images, health):
+    for module in (api, api_reviews, images, health):
         described.register_blueprint(module.blueprint)
     return app

@@ -23,6 +23,7 @@ from web.problems import BadParameter
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 50, 500
 _LONGEST_TEXT = 1024
+LONGEST_NOTE = 4000
 _NO_CONTROLS = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
 _SMALLEST_SIDE, _LARGEST_SIDE = 16, 8192
 
@@ -39,6 +40,35 @@ class Words(fields.String):
             raise ValidationError("has control characters")
         if len(value) > self._longest:
             raise ValidationError(f"is longer than {self._longest} characters")
+        return str(value)
+
+
+class Note(fields.String):
+    """A person's own words; they may have several lines."""
+
+    def __init__(self, description: str, longest: int = LONGEST_NOTE) -> None:
+        super().__init__(metadata={"description": description, "maxLength": longest})
+        self._longest = longest
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        text = str(value).replace("\r\n", "\n").replace("\r", "\n")
+        if len(text) > self._longest:
+            raise ValidationError(f"is longer than {self._longest} characters")
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in text if character not in "\n\t"):
+            raise ValidationError("has control characters")
+        return text
+
+
+class Choice(fields.String):
+    """One of a few words."""
+
+    def __init__(self, words: Sequence[str], description: str) -> None:
+        super().__init__(metadata={"description": description, "enum": list(words)})
+        self._words = words
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if value not in self._words:
+            raise ValidationError(f"is none of {', '.join(self._words)}")
         return str(value)
 
 
@@ -198,6 +228,15 @@ class QueryParser(FlaskParser):
         """Return the parameters that are given, each once."""
         return _single(req.args, schema.fields, strict=True)
 
+    def load_json(self, req: Any, schema: Schema) -> Any:  # noqa: ARG002
+        """Return the body, which has to be JSON and to say so: a form could come from another site's page."""
+        if not req.is_json:
+            raise BadParameter("Send the body as JSON, with the header Content-Type: application/json.")
+        body = req.get_json(silent=True)
+        if not isinstance(body, dict):
+            raise BadParameter("The body is no JSON object." if body else "The body is no JSON document.")
+        return body
+
     def handle_error(self, error: ValidationError, req: Any, schema: Schema, **_: Any) -> NoReturn:  # noqa: ARG002
         """Say what is wrong as every other part of the application does."""
         messages = next(iter(error.messages.values()))  # type: ignore[union-attr]  # webargs puts the place around it
@@ -220,7 +259,10 @@ def _refuse(error: ValidationError, known: Iterable[str]) -> NoReturn:
     name = sorted(messages)[0]
     if name not in known and messages[name] == ["Unknown field."]:
         raise BadParameter(f"There is no parameter {name[:64]!r}; known: {', '.join(known) or 'none'}.") from error
-    raise BadParameter(f"The parameter {name[:64]} {messages[name][0]}.") from error
+    words = messages[name][0].rstrip(".")
+    # Ours go on from the name; marshmallow's own are sentences.
+    joined = f"cannot be used: {words}" if words[:1].isupper() else words
+    raise BadParameter(f"The parameter {name[:64]} {joined}.") from error
 
 
 def _number(text: str, minimum: float, maximum: float) -> float:

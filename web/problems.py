@@ -7,7 +7,7 @@ import logging
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from core.errors import ConfigurationError, FractureError, ModelError, NotFound, RejectedImage, Unavailable
+from core.errors import ConfigurationError, Conflict, FractureError, ModelError, NotFound, RejectedImage, Unavailable
 from web.limits import most_body_bytes
 from web.parts import parts
 
@@ -53,6 +53,7 @@ _STATUS: tuple[tuple[type[FractureError], int], ...] = (
     (ForeignRequest, 403),
     (NotFound, 404),
     (NothingToRetry, 409),
+    (Conflict, 409),
     (TooMuchAtOnce, 413),
     (NoFiles, 422),
     (RejectedImage, 422),
@@ -65,7 +66,7 @@ _TITLES = {
     403: "This request is refused",
     404: "Not found",
     405: "Not possible here",
-    409: "Nothing to do",
+    409: "Not possible any more",
     413: "Too much at once",
     422: "This cannot be used",
     500: "Something went wrong",

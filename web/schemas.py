@@ -12,7 +12,7 @@ from marshmallow import RAISE, Schema, fields, pre_dump
 
 from core.records.details import ModelAnswer
 from core.records.figures import QueueFigures
-from core.tables import ArrivalStatus, JobStatus, Source
+from core.tables import ArrivalStatus, JobStatus, ReviewKind, Source
 
 
 class _Answer(Schema):
@@ -231,6 +231,23 @@ class Arrival(_Answer):
     received_at = _moment("When.")
 
 
+class Review(_Answer):
+    """What one person said of a radiograph once. A change is another review; the newest of a reading stands."""
+
+    id = _whole("Its number.")
+    radiograph_id = _whole("Of which radiograph.")
+    reading = _whole("1: with the model's answer in view; 2: by somebody else, without.")
+    reviewer = _text("Who.")
+    kind = fields.Enum(
+        ReviewKind, by_value=True, required=True, metadata={"description": "Withdrawn: the one before does not stand."}
+    )
+    label = _text("What was said; null where nothing was.", allow_none=True)
+    note = _text("In the reader's own words.")
+    model = _text("NAME/VERSION whose answer was shown; null where none was.", allow_none=True)
+    shown = _text("The label that was shown.", allow_none=True)
+    created_at = _moment("When.")
+
+
 class Radiograph(Listed):
     """One radiograph with every model's answer and every arrival."""
 
@@ -242,6 +259,7 @@ class Radiograph(Listed):
     bytes = _whole("Size of the file.")
     models = fields.List(fields.Nested(AnswerOfModel), required=True)
     arrivals = fields.List(fields.Nested(Arrival), required=True)
+    reviews = fields.List(fields.Nested(Review), required=True)
 
 
 class Retried(_Answer):
@@ -300,6 +318,61 @@ class Queue(_Answer):
     @pre_dump
     def _flatten(self, figures: QueueFigures, **_: Any) -> dict[str, Any]:
         return {**{status.value: count for status, count in figures.counts.items()}, **vars(figures)}
+
+
+class Worklist(_Answer):
+    """What is to be reviewed next, in this order."""
+
+    radiographs = fields.List(fields.Nested(Listed), required=True)
+
+
+class Share(_Answer):
+    """A share of some."""
+
+    right = _whole("So many of them.")
+    all = _whole("All of them.")
+    share = _number("The share, 0 to 1; null of none.", allow_none=True)
+    interval = fields.List(
+        fields.Float(), required=True, allow_none=True, metadata={"description": "Its 95 % interval (Wilson)."}
+    )
+
+
+class Confusion(_Answer):
+    """How often readers said one thing and the model another, or the same."""
+
+    said = _text("By the reader.")
+    answered = _text("By the model.")
+    radiographs = _whole("How many.")
+
+
+class ReviewedModel(_Answer):
+    """One active model on the radiographs that were reviewed. They are chosen by doubt, not at random."""
+
+    model = _text("NAME/VERSION.")
+    accuracy = fields.Nested(Share, required=True)
+    per_label = fields.Dict(fields.String(), fields.Nested(Share), required=True, metadata={"description": "By truth."})
+    per_source = fields.Dict(fields.String(), fields.Nested(Share), required=True, metadata={"description": "By door."})
+    confusion = fields.List(fields.Nested(Confusion), required=True)
+
+
+class Readers(_Answer):
+    """First against second readings of the same radiographs."""
+
+    pairs = _whole("Radiographs that were read twice.")
+    agreed = _whole("Those read alike.")
+    kappa = _number("Cohen's kappa; null where it is undefined.", allow_none=True)
+
+
+class ReviewFigures(_Answer):
+    """How far models and readers agree."""
+
+    models = fields.List(fields.Nested(ReviewedModel), required=True)
+    readers = fields.Nested(Readers, required=True)
+    discrepancies = fields.List(
+        fields.Integer(),
+        required=True,
+        metadata={"description": "Radiographs on which two readers differ (at most 200)."},
+    )
 
 
 class Health(_Answer):

@@ -66,7 +66,7 @@ def any_site(settings: Settings, database_url: str) -> Iterator[Site]:
 
 def test_odd_requests_are_answered(any_site: Site, caplog: pytest.LogCaptureFixture) -> None:
     with left_to_the_collector():
-        put_through(any_site, 0, 300, caplog)
+        put_through(any_site, 0, 500, caplog)
 
 
 @pytest.mark.long

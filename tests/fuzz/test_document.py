@@ -16,11 +16,13 @@ from tests.unit.web_fixtures import Site, left_to_the_collector
 
 ALLOWED, FORBIDDEN = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 #: What the document cannot say: which bytes are a radiograph, that an empty parameter does not count, that one number
-#: of two is the lower, and that an installation without a broker is not ready.
+#: of two is the lower, which labels the installed models have, and that an installation without a broker is not ready.
 SPARED = {
     "POST /api/v1/radiographs": [positive_data_acceptance],
     "GET /api/v1/radiographs": [negative_data_rejection],
+    "GET /api/v1/worklist": [negative_data_rejection],
     "GET /api/v1/radiographs/{radiograph_id}/image.png": [positive_data_acceptance, negative_data_rejection],
+    "POST /api/v1/radiographs/{radiograph_id}/reviews": [positive_data_acceptance],
     "GET /readyz": [not_a_server_error],
 }
 

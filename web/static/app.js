@@ -380,3 +380,25 @@ function setUpUpload(form) {
 
 const form = document.getElementById("upload");
 if (form) setUpUpload(form);
+
+// --- Keys ------------------------------------------------------------------------------------------------------
+
+// A key presses what carries it; in a field it is a letter like any other, and Escape leaves the field.
+function setUpKeys() {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    const field = event.target.closest("input, textarea, select");
+    if (field) {
+      if (event.key === "Escape") field.blur();
+      return;
+    }
+    const key = CSS.escape(event.key.toLowerCase());
+    const target = document.querySelector(`[data-key="${key}"]`);
+    if (!target) return;
+    event.preventDefault();
+    if (target.matches("textarea")) target.focus();
+    else target.click();
+  });
+}
+
+if (document.querySelector("[data-key]")) setUpKeys();
