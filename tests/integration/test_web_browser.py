@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from waitress.server import create_server
 
@@ -199,3 +203,63 @@ def test_a_phone_scrolls_in_one_direction_only(site: ServedSite, browser: webdri
     for page in ("/", "/results", "/radiographs/1", "/submissions/1", "/queue"):
         browser.get(site.address + page)
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 320, page
+
+
+# Review
+
+
+def press(browser: webdriver.Chrome, *keys: str) -> None:
+    """Press keys, one after the other, wherever the keyboard is; wait for the page that each leads to."""
+    for key in keys:
+        before = browser.find_element(By.TAG_NAME, "html")
+        ActionChains(browser).send_keys(key).perform()
+        wait_until(lambda page=before: is_gone(page), within_seconds=30, what=f"{key} leads on")  # type: ignore[misc]
+        wait_until(
+            lambda: browser.execute_script("return document.readyState") == "complete",
+            within_seconds=30,
+            what="the page is there",
+        )
+
+
+def is_gone(element: WebElement) -> bool:
+    try:
+        element.is_enabled()
+    except StaleElementReferenceException:
+        return True
+    return False
+
+
+def test_twenty_radiographs_are_reviewed_by_keyboard_alone(site: ServedSite, browser: webdriver.Chrome) -> None:
+    # given: twenty radiographs, the last one the most doubtful
+    for seed in range(20):
+        site.take_in(seed)
+        site.classify("spiral", 0.9 - seed / 50)
+    browser.get(f"{site.address}/review")
+    assert texts(browser, "h1") == ["hand 19.png"]
+    # when: skipped and come back to, agreed, chosen, unsure, with a note, taken back and said again
+    press(browser, "j", "k", "a", "1", "2", "u", "x")
+    ActionChains(browser).send_keys("n").perform()
+    assert browser.switch_to.active_element.get_attribute("id") == "note"
+    ActionChains(browser).send_keys("a jar of z").send_keys(Keys.ESCAPE).perform()
+    press(browser, "3", "z", "3", *"a" * 14)
+    # then
+    assert "Nothing waits to be reviewed" in " ".join(texts(browser, ".empty"))
+    said = {number: site.client.get(f"/api/v1/radiographs/{number}").json["reviews"] for number in range(1, 21)}
+    standing = [said[number][-1]["label"] for number in range(20, 0, -1)]
+    assert standing == ["spiral", "avulsion", "greenstick", None, "not-fractured", *["spiral"] * 15]
+    assert [review["kind"] for review in said[15]] == ["labelled", "withdrawn", "labelled"]
+    assert said[15][0]["note"] == "a jar of z"
+    assert complaints(browser) == []
+
+
+def test_the_next_image_is_fetched_before_it_is_asked_for(site: ServedSite, browser: webdriver.Chrome) -> None:
+    for seed, confidence in ((1, 0.3), (2, 0.6)):
+        site.take_in(seed)
+        site.classify("spiral", confidence)
+    browser.get(f"{site.address}/review")
+    script = "return performance.getEntriesByType('resource').map((each) => new URL(each.name).pathname)"
+    wait_until(
+        lambda: "/api/v1/radiographs/2/image.png" in browser.execute_script(script),
+        within_seconds=30,
+        what="the next image was fetched",
+    )
