@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.activation import packed
 from core.bundle import ModelCard
 from core.engines.outputs import Outputs
 from core.errors import ModelMismatch
@@ -32,6 +33,7 @@ class Answer:
     scores: Mapping[str, float]  # every label to its calibrated probability; they sum to 1
     prediction_set: tuple[str, ...]  # what cannot be ruled out, most probable first; the label is always in it
     flags: tuple[str, ...]
+    activation: bytes | None = None  # what in the picture spoke for the label; see `core.activation`
 
 
 def answers(outputs: Outputs, card: ModelCard) -> list[Answer | None]:
@@ -56,8 +58,10 @@ def answers(outputs: Outputs, card: ModelCard) -> list[Answer | None]:
     sound = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-3)
     calibrated = calibrate(np.where(sound[:, np.newaxis], values, 1.0), card.temperature)
     strange = _strange(outputs, card)
+    maps = [None] * len(values) if outputs.activations is None else outputs.activations
     return [
-        _answer(row, card, odd) if good else None for row, good, odd in zip(calibrated, sound, strange, strict=True)
+        _answer(row, card, odd, each) if good else None
+        for row, good, odd, each in zip(calibrated, sound, strange, maps, strict=True)
     ]
 
 
@@ -80,7 +84,7 @@ def calibrate(probabilities: NDArray[np.floating], temperature: float) -> NDArra
     return calibrated
 
 
-def _answer(row: NDArray[np.float64], card: ModelCard, strange: bool) -> Answer:
+def _answer(row: NDArray[np.float64], card: ModelCard, strange: bool, maps: NDArray[np.floating] | None) -> Answer:
     order = [int(index) for index in np.argsort(-row, kind="stable")]
     chosen = order[0] if card.decision_threshold is None else int(row[0] < card.decision_threshold)
     threshold = card.conformal_threshold
@@ -92,6 +96,7 @@ def _answer(row: NDArray[np.float64], card: ModelCard, strange: bool) -> Answer:
         scores={label: float(value) for label, value in zip(card.labels, row, strict=True)},
         prediction_set=tuple(card.labels[index] for index in members),
         flags=tuple(flag for flag, raised in flags if raised),
+        activation=None if maps is None else packed(maps[:, :, chosen]),
     )
 
 

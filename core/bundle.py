@@ -39,6 +39,7 @@ class ModelCard:
     doubt_band: tuple[float, float] | None  # from the first to below the second, P(labels[0]) needs a human
     decision_threshold: float | None  # two labels: the answer is labels[0] from this P(labels[0]) on; None: the top one
     outlier_threshold: float | None  # a score above this is unlike the radiographs that made the model
+    activation_shape: tuple[int, int] | None  # height and width of the network's activation maps; None: it gives none
     files: Mapping[str, str]  # file name to sha256
     document: Mapping[str, Any]  # the whole card, for people and for later readers
 
@@ -64,6 +65,7 @@ class ModelCard:
                 doubt_band=_band(document.get("doubt")),
                 decision_threshold=_optional(document.get("decision"), "threshold"),
                 outlier_threshold=_optional(document.get("outlier"), "threshold"),
+                activation_shape=_shape(document.get("activation")),
                 files={str(name): str(digest) for name, digest in document["files"].items()},
                 document=document,
             )
@@ -190,6 +192,10 @@ def _band(section: Mapping[str, Any] | None) -> tuple[float, float] | None:
     if section is None or "low" not in section:
         return None
     return float(section["low"]), float(section["high"])
+
+
+def _shape(section: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    return None if section is None else (int(section["height"]), int(section["width"]))
 
 
 def _optional(section: Mapping[str, Any] | None, key: str) -> float | None:

@@ -9,7 +9,21 @@ import enum
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Enum, Float, ForeignKey, Index, Integer, MetaData, String, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Enum,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    text,
+)
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -264,6 +278,7 @@ class PredictionRow(Base):
     waited_ms: Mapped[float] = mapped_column(Float)  # from the job's creation to this attempt's start
     decode_ms: Mapped[float] = mapped_column(Float)  # reading, decoding and resizing
     infer_ms: Mapped[float] = mapped_column(Float)  # this radiograph's share of the batch
+    activation: Mapped[bytes | None] = mapped_column(LargeBinary)  # see core/activation.py
     created_at: Mapped[datetime]
 
 

@@ -184,6 +184,7 @@ def run_all(classifier: Classifier, images: NDArray[np.uint8], progress: Progres
         for _ in batch:
             progress.step()
     scores = [part.outlier_scores for part in parts if part.outlier_scores is not None]
+    # Activation maps are for looking at, not for figures.
     return Outputs(np.concatenate([part.probabilities for part in parts]), np.concatenate(scores) if scores else None)
 
 

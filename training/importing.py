@@ -242,6 +242,7 @@ def _write_card(request: Import, staging: Path, side: int, engine_difference: fl
         "doubt": None,
         "decision": None,
         "outlier": None,
+        "activation": None,
         "metrics": {},
         "imported": {
             "file": request.file.name,

@@ -249,7 +249,7 @@ def fit_outlier_score(
 
 
 def with_outlier_score(model: Any, score: OutlierScore) -> Any:
-    """Return the network with a second output: (N, 1) outlier scores. The layers are the same objects."""
+    """Return the network with a further output: (N, 1) outlier scores. The layers are the same objects."""
     import keras
 
     entry, outputs, maps = _with_maps(model, score.measures)
@@ -259,7 +259,8 @@ def with_outlier_score(model: Any, score: OutlierScore) -> Any:
     ]
     join = keras.layers.Maximum if score.combined == GREATEST else keras.layers.Add
     strangeness = join(name="outlier_score")(found) if len(found) > 1 else found[0]
-    return keras.Model(entry, [outputs, strangeness], name=model.name)
+    given = outputs if isinstance(outputs, list) else [outputs]
+    return keras.Model(entry, [*given, strangeness], name=model.name)
 
 
 def _feature_network(model: Any) -> Any:

@@ -16,6 +16,8 @@ from core.bundle import CARD_FILE, Bundle, find_bundles, sha256_of, version_key
 from core.engines.outputs import Outputs
 from core.engines.protocol import load_classifier
 from core.errors import ConfigurationError, ModelNotFound
+from training.activation import METHOD as ACTIVATION_METHOD
+from training.activation import with_activation_map
 from training.compile import PRECISIONS, compile_litert, difference, refuse_difference
 from training.cross_validated import (
     CROSS_VALIDATED,
@@ -46,6 +48,7 @@ _NOTHING: dict[str, Any] = {
     "decision": None,
     "doubt": None,
     "outlier": None,
+    "activation": None,
 }
 
 
@@ -139,7 +142,7 @@ class _Press:
         self._metrics: dict[str, Any] = {}
 
     def run(self) -> None:
-        network = self._with_outlier_score()
+        network = self._with_further_outputs()
         network.save(self._staging / "model.keras")
         valid = self._load_valid()
         reference = self._outputs("keras", valid)
@@ -154,11 +157,15 @@ class _Press:
         card = self._write_card()
         (self._staging / "README.md").write_text(readme(card))
 
-    def _with_outlier_score(self) -> Any:
+    def _with_further_outputs(self) -> Any:
         import keras
 
         publication = self._publication
         model: Any = keras.saving.load_model(self._trained, compile=False, safe_mode=True)
+        mapped = with_activation_map(model)
+        if mapped is not None:
+            height, width = mapped.outputs[1].shape[1:3]
+            self._sections["activation"] = {"height": height, "width": width, "method": ACTIVATION_METHOD}
         fit = fit_on_radiographs(
             model,
             [publication.dataset, *publication.radiographs],
@@ -168,9 +175,9 @@ class _Press:
             progress=self._progress,
         )
         if fit is None:
-            return model
+            return mapped or model
         self._sections["outlier"] = fit.document
-        return with_outlier_score(model, fit.score)
+        return with_outlier_score(mapped or model, fit.score)
 
     def _load_valid(self) -> Pictures:
         publication, description = self._publication, self._publication.run.description

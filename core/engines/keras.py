@@ -35,7 +35,7 @@ class KerasClassifier:
         expected = (None, self.card.side, self.card.side, self.card.channels)
         if tuple(model.input_shape) != expected:
             raise ModelMismatch(f"{path} takes {tuple(model.input_shape)}, the card says {expected}.")
-        self._positions = find_outputs([output.shape for output in model.outputs], self.card, path)
+        self._places = find_outputs([output.shape for output in model.outputs], self.card, path)
         # A traced function is about twice as fast as `predict` for small batches (docs/decisions.md). Its signature
         # leaves the batch open: otherwise each new size, the last batch of a drop for one, is traced anew.
         entry = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
@@ -44,5 +44,9 @@ class KerasClassifier:
     def run(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run the network; see `Classifier.run`."""
         found = [np.asarray(output, dtype=np.float32) for output in self._call(batch)]
-        probabilities, outlier = self._positions
-        return Outputs(found[probabilities], None if outlier is None else found[outlier][:, 0])
+        places = self._places
+        return Outputs(
+            found[places.probabilities],
+            None if places.outlier_scores is None else found[places.outlier_scores][:, 0],
+            None if places.activations is None else found[places.activations],
+        )

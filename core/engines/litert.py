@@ -36,17 +36,25 @@ class LiteRTClassifier:
         if self._input["shape"].tolist() != expected:
             raise ModelMismatch(f"{path} takes {self._input['shape'].tolist()}, the card says {expected}.")
         outputs = self._interpreter.get_output_details()
-        positions = find_outputs([output["shape"].tolist() for output in outputs], self.card, path)
-        self._probabilities, self._outlier = (None if at is None else outputs[at]["index"] for at in positions)
+        places = find_outputs([output["shape"].tolist() for output in outputs], self.card, path)
+        self._probabilities, self._outlier, self._activations = (
+            None if at is None else outputs[at]["index"]
+            for at in (places.probabilities, places.outlier_scores, places.activations)
+        )
 
     def run(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run the network; see `Classifier.run`."""
-        rows = np.empty((len(batch), len(self.card.labels)), dtype=np.float32)
-        strangeness = np.empty(len(batch), dtype=np.float32)
+        classes = len(self.card.labels)
+        rows = np.empty((len(batch), classes), dtype=np.float32)
+        strangeness = None if self._outlier is None else np.empty(len(batch), dtype=np.float32)
+        shape = self.card.activation_shape
+        maps = None if shape is None else np.empty((len(batch), *shape, classes), dtype=np.float32)
         for index, image in enumerate(batch):
             self._interpreter.set_tensor(self._input["index"], image[np.newaxis].astype(self._input["dtype"]))
             self._interpreter.invoke()
             rows[index] = self._interpreter.get_tensor(self._probabilities)[0]
-            if self._outlier is not None:
+            if strangeness is not None:
                 strangeness[index] = self._interpreter.get_tensor(self._outlier)[0, 0]
-        return Outputs(rows, None if self._outlier is None else strangeness)
+            if maps is not None:
+                maps[index] = self._interpreter.get_tensor(self._activations)[0]
+        return Outputs(rows, strangeness, maps)

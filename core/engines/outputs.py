@@ -18,28 +18,45 @@ class Outputs:
 
     probabilities: NDArray[np.floating]  # (N, classes), uncalibrated; rows sum to 1
     outlier_scores: NDArray[np.floating] | None = None  # (N,), higher is stranger; None: the network gives none
+    activations: NDArray[np.floating] | None = None  # (N, height, width, classes), above 0 speaks for; None: likewise
 
 
-def find_outputs(shapes: Sequence[Sequence[int | None]], card: ModelCard, path: object) -> tuple[int, int | None]:
+@dataclass(frozen=True)
+class Places:
+    """At which of a network's outputs is what; None: it has none of that kind."""
+
+    probabilities: int
+    outlier_scores: int | None
+    activations: int | None
+
+
+def find_outputs(shapes: Sequence[Sequence[int | None]], card: ModelCard, path: object) -> Places:
     """Tell a network's outputs apart.
 
-    A network gives (N, classes) probabilities and, if its card has an outlier threshold, also (N, 1) outlier scores.
+    A network gives (N, classes) probabilities, (N, 1) outlier scores if its card has a threshold for them, and
+    (N, height, width, classes) activations if its card says their shape.
 
     Args:
         shapes: Of its outputs, in the engine's order.
         card: Says what is expected.
         path: Of the network's file, for the message.
 
-    Returns:
-        The positions of the probabilities and of the outlier scores.
-
     Raises:
         ModelMismatch: The network answers something else.
     """
-    widths = [shape[-1] if len(shape) == 2 else None for shape in shapes]
-    expected = [len(card.labels)] + ([] if card.outlier_threshold is None else [1])
-    if sorted(widths, key=str) != sorted(expected, key=str):
+    found = [tuple(shape[1:]) for shape in shapes]
+    classes = len(card.labels)
+    expected: list[tuple[int, ...]] = [(classes,)]
+    if card.outlier_threshold is not None:
+        expected.append((1,))
+    if card.activation_shape is not None:
+        expected.append((*card.activation_shape, classes))
+    if sorted(found, key=str) != sorted(expected, key=str):
         answered = " and ".join(str(list(shape)) for shape in shapes)
-        needed = " and ".join(f"[N, {width}]" for width in expected)
+        needed = " and ".join("[N, " + ", ".join(map(str, shape)) + "]" for shape in expected)
         raise ModelMismatch(f"{path} answers {answered}, the card needs {needed}.")
-    return widths.index(len(card.labels)), None if card.outlier_threshold is None else widths.index(1)
+    return Places(
+        probabilities=found.index((classes,)),
+        outlier_scores=None if card.outlier_threshold is None else found.index((1,)),
+        activations=None if card.activation_shape is None else found.index(expected[-1]),
+    )

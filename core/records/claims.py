@@ -277,6 +277,7 @@ def _record_predictions(session: Session, claim: Claim, outcomes: Sequence[Outco
             "waited_ms": outcome.job.waited_ms,
             "decode_ms": outcome.decode_ms,
             "infer_ms": outcome.infer_ms,
+            "activation": answer.activation,
             "created_at": at,
         }
         for outcome, answer in pairs

@@ -1,4 +1,4 @@
-"""Reviews: what people said of radiographs, and which word stands."""
+"""Reviews: what people said of radiographs, and which word stands; activation maps beside predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """Reviews: what people said of radiographs, and which word stands."""
+    """Reviews: what people said of radiographs, and which word stands; activation maps beside predictions."""
+    op.add_column("predictions", sa.Column("activation", sa.LargeBinary(), nullable=True))
     op.create_table(
         "reviews",
         sa.Column("id", _ID, nullable=False),
@@ -53,3 +54,4 @@ def downgrade() -> None:
     """Undo it."""
     op.drop_table("readings")
     op.drop_table("reviews")
+    op.drop_column("predictions", "activation")
