@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from core import images
-from core.records.details import radiograph_facts
+from core.activation import over_picture, unpacked
+from core.errors import NotFound
+from core.records.details import answers_of, radiograph_facts
 from web.openapi import PREFIX, Blueprint
-from web.parameters import PictureParameters
+from web.parameters import ActivationParameters, PictureParameters
 from web.parts import parts
 
 blueprint = Blueprint("images", __name__, url_prefix=PREFIX)
@@ -22,6 +24,9 @@ blueprint = Blueprint("images", __name__, url_prefix=PREFIX)
 #: Changes when the same original would give another picture, so that browsers ask anew.
 _DRAWN_AS = "1"
 #: Decoding is pure processor time and, for the largest pictures, up to 0.7 GB each; more at once only costs memory.
+#: Longest side of an activation map in pixels; it has no detail that would need more. And its colour, an orange.
+_MAP_SIDE = 512
+_MAP_COLOUR = (255, 140, 0)
 _DECODERS = threading.BoundedSemaphore(2)
 
 
@@ -49,6 +54,47 @@ def get_image(asked: dict[str, Any], radiograph_id: int) -> Response:
             answer.data = _png(_windowed(pixels, window), size)
     answer.make_conditional(request)
     return answer
+
+
+@blueprint.get("/radiographs/<id:radiograph_id>/activation.png", tags=["Radiographs"])
+@blueprint.arguments(ActivationParameters, location="query")
+@blueprint.response(200, {"type": "string", "contentMediaType": "image/png"}, content_type="image/png")
+def get_activation(asked: dict[str, Any], radiograph_id: int) -> Response:
+    """Return what in the picture spoke for a model's answer, as a transparent PNG to lay over it.
+
+    A coarse map that says where the network looked, not where a fracture is. 404 where there is none: an imported
+    network may give no map, and older answers have none.
+    """
+    with parts().database.reading() as session:
+        row = radiograph_facts(session, radiograph_id)
+        found = [
+            answer
+            for answer in answers_of(session, radiograph_id)
+            if answer.prediction is not None and answer.model == asked["model"]
+        ]
+    packed = found[0].prediction.activation if found and found[0].prediction else None
+    if packed is None:
+        raise NotFound(f"There is no activation map of {asked['model']} for radiograph {radiograph_id}.")
+    with _DECODERS:
+        data = parts().store.get(row.storage_key)
+        pixels = images.decode(data, max_pixels=parts().settings.max_pixels, frame=row.frame, enough=_MAP_SIDE)
+    height, width = pixels.shape
+    scale = min(1.0, _MAP_SIDE / max(height, width))
+    laid = over_picture(unpacked(packed), height=max(1, round(height * scale)), width=max(1, round(width * scale)))
+    answer = Response(_coloured(laid), mimetype="image/png")
+    answer.add_etag()
+    answer.make_conditional(request)
+    return answer
+
+
+def _coloured(laid: NDArray[np.uint8]) -> bytes:
+    """Colour a (height, width) map: the stronger, the less transparent."""
+    picture = np.empty((*laid.shape, 4), dtype=np.uint8)
+    picture[..., :3] = _MAP_COLOUR
+    picture[..., 3] = laid
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG", compress_level=6)
+    return stream.getvalue()
 
 
 def _windowed(pixels: NDArray[np.uint8], window: tuple[float, float] | None) -> NDArray[np.uint8]:

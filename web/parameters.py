@@ -31,8 +31,9 @@ _SMALLEST_SIDE, _LARGEST_SIDE = 16, 8192
 class Words(fields.String):
     """Text without control characters, which no name or label has; PostgreSQL refuses the null character."""
 
-    def __init__(self, description: str, longest: int = _LONGEST_TEXT) -> None:
-        super().__init__(metadata={"description": description, "maxLength": longest, "pattern": _NO_CONTROLS})
+    def __init__(self, description: str, longest: int = _LONGEST_TEXT, *, required: bool = False) -> None:
+        about = {"description": description, "maxLength": longest, "pattern": _NO_CONTROLS}
+        super().__init__(required=required, metadata=about)
         self._longest = longest
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
@@ -188,6 +189,12 @@ class PictureParameters(Schema):
 
     size = Whole("The longest side in pixels; a picture is never enlarged.", _SMALLEST_SIDE, _LARGEST_SIDE)
     window = Window("The grey levels, 0 to 255, that become black and white, such as 40,200.")
+
+
+class ActivationParameters(Schema):
+    """Whose map is wanted."""
+
+    model = Words("NAME/VERSION of the model.", required=True)
 
 
 FILTER_NAMES = tuple(FilterParameters().fields)

@@ -36,6 +36,7 @@ def radiograph_page(radiograph_id: int) -> str:
         current=current,
         unsuspected=bool(binary) and not affirms(binary[0].label),
         earlier=[answer for answer in answers if not answer.active] if any(a.active for a in answers) else [],
+        mapped=[answer for answer in current if answer.prediction and answer.prediction.activation],
         unfinished=any(answer.status not in ENDED for answer in answers),
         retryable=any(answer.status in RETRYABLE for answer in answers),
         unreadable=any(answer.error and answer.error["code"] == "unreadable" for answer in answers),

@@ -205,6 +205,7 @@ class AnswerOfModel(_Answer):
     waited_ms = _number("From the job's creation to the start of the attempt that answered.", allow_none=True)
     decode_ms = _number("Reading, decoding and resizing.", allow_none=True)
     infer_ms = _number("This radiograph's share of the batch.", allow_none=True)
+    activation = _text("Where its activation map is, a transparent PNG; null where there is none.", allow_none=True)
     attempts = _whole("How often it was begun.")
     deaths = _whole("How often its process died.")
     worker = _text("Who holds it, or held it last.", allow_none=True)
@@ -218,7 +219,10 @@ class AnswerOfModel(_Answer):
         given = answer.prediction
         said = {"scores": {}, "prediction_set": [], "flags": []} if given is None else vars(given)
         silent = dict.fromkeys(("label", "confidence", "engine", "waited_ms", "decode_ms", "infer_ms"))
-        return {**silent, **said, **vars(answer)}
+        where = None
+        if given is not None and given.activation is not None:
+            where = url_for("images.get_activation", radiograph_id=answer.radiograph_id, model=answer.model)
+        return {**silent, **said, **vars(answer), "activation": where}
 
 
 class Arrival(_Answer):

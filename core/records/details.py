@@ -64,12 +64,14 @@ class Prediction:
     waited_ms: float  # from the job's creation to the start of the attempt that answered
     decode_ms: float
     infer_ms: float
+    activation: bytes | None  # what in the picture spoke for the label; see core/activation.py
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelAnswer:
     """What one model version was asked about one radiograph, and what came of it."""
 
+    radiograph_id: int
     model: str  # NAME/VERSION
     task: str
     title: str  # for people
@@ -137,6 +139,7 @@ def answers_of(session: Session, radiograph_id: int) -> list[ModelAnswer]:
     ).all()
     return [
         ModelAnswer(
+            radiograph_id=radiograph_id,
             model=f"{model.name}/{model.version}",
             task=model.task,
             title=str(model.card.get("title") or model.name),
@@ -169,4 +172,5 @@ def _prediction(session: Session, row: PredictionRow) -> Prediction:
         waited_ms=row.waited_ms,
         decode_ms=row.decode_ms,
         infer_ms=row.infer_ms,
+        activation=row.activation,
     )
