@@ -43,7 +43,7 @@ def with_activation_map(model: Any) -> Any | None:
         kernel, offset = np.hstack([kernel, -kernel]), np.hstack([offset, -offset])
     else:  # what speaks for every class alike speaks for none
         kernel, offset = kernel - kernel.mean(axis=1, keepdims=True), offset - offset.mean()
-    look = keras.layers.Conv2D(kernel.shape[1], 1, trainable=False, dtype="float32", name="activation")
+    look = keras.layers.Conv2D(kernel.shape[1], 1, trainable=False, dtype="float32", name="activation_map")
     activation = look(pool.input)
     look.set_weights([kernel[np.newaxis, np.newaxis], offset])
     return keras.Model(model.input, [model.outputs[0], activation], name=model.name)
