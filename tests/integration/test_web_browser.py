@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
@@ -17,9 +19,12 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
+from sqlalchemy import update
 from waitress.server import create_server
 
+from core.activation import packed
 from core.settings import Settings
+from core.tables import PredictionRow
 from tests.conftest import draw_radiograph, skip_at_home, wait_until
 from tests.unit.web_fixtures import Site
 
@@ -263,3 +268,73 @@ def test_the_next_image_is_fetched_before_it_is_asked_for(site: ServedSite, brow
         within_seconds=30,
         what="the next image was fetched",
     )
+
+
+# One radiograph, looked at closely
+
+
+def style(browser: webdriver.Chrome, selector: str, name: str) -> str:
+    return str(
+        browser.execute_script("return document.querySelector(arguments[0]).style[arguments[1]]", selector, name)
+    )
+
+
+def slide(browser: webdriver.Chrome, name: str, value: int) -> None:
+    browser.execute_script(
+        "const slider = document.getElementById(arguments[0]); slider.value = arguments[1];"
+        "slider.dispatchEvent(new Event('input', {bubbles: true}))",
+        name,
+        value,
+    )
+
+
+def test_a_radiograph_is_enlarged_moved_and_shown_in_other_greys(site: ServedSite, browser: webdriver.Chrome) -> None:
+    [number] = site.take_in(1)
+    site.classify("spiral")
+    with site.database.transaction() as session:
+        session.execute(update(PredictionRow).values(activation=packed(np.eye(3))))
+    browser.get(f"{site.address}/radiographs/{number}")
+    film = browser.find_element(By.ID, "film")
+    # enlarged by button and key, moved, never out of the film
+    browser.find_element(By.CSS_SELECTOR, "[data-tool=in]").click()
+    film.send_keys("+", Keys.ARROW_LEFT)
+    assert "scale(1.5625)" in style(browser, ".stack", "transform")
+    assert "translate(0px" not in style(browser, ".stack", "transform")
+    film.send_keys(*[Keys.ARROW_LEFT] * 30)
+    assert "translate(0px" in style(browser, ".stack", "transform")
+    film.send_keys("0", "i")
+    assert style(browser, ".stack", "transform") == "translate(0px, 0px) scale(1)"
+    # other greys
+    assert style(browser, ".stack img", "filter").strip() == "invert(1)"
+    film.send_keys("i")
+    slide(browser, "window", 100)
+    assert re.fullmatch(r"brightness\([\d.]+\) contrast\([\d.]+\)", style(browser, ".stack img", "filter"))
+    browser.find_element(By.CSS_SELECTOR, "[data-tool=reset]").click()
+    assert style(browser, ".stack img", "filter") == ""
+    # where the model looked: fetched when it is wanted
+    layer = browser.find_element(By.CSS_SELECTOR, ".map")
+    assert not layer.is_displayed()
+    slide(browser, "map", 60)
+    wait_until(lambda: layer.get_property("naturalWidth") == 96, within_seconds=30, what="the map is there")
+    assert layer.is_displayed()
+    assert style(browser, ".map", "opacity") == "0.6"
+    assert complaints(browser) == []
+
+
+def test_a_window_in_the_browser_is_the_servers_window(site: ServedSite, browser: webdriver.Chrome) -> None:
+    # given: what the filters of the page make of grey levels, drawn by the browser itself
+    [number] = site.take_in(1)
+    browser.get(f"{site.address}/radiographs/{number}")
+    slide(browser, "level", 120)
+    slide(browser, "window", 80)
+    drawn = browser.execute_script(
+        "const canvas = document.createElement('canvas'); canvas.width = 256; canvas.height = 1;"
+        "const pen = canvas.getContext('2d'); pen.filter = document.querySelector('.stack img').style.filter;"
+        "const greys = document.createElement('canvas'); greys.width = 256; greys.height = 1;"
+        "const other = greys.getContext('2d');"
+        "for (let i = 0; i < 256; i++) { other.fillStyle = `rgb(${i},${i},${i})`; other.fillRect(i, 0, 1, 1); }"
+        "pen.drawImage(greys, 0, 0); return [...pen.getImageData(0, 0, 256, 1).data].filter((_, i) => i % 4 === 0)"
+    )
+    # then: level 120 and window 80 are the levels from 80 to 160
+    expected = np.clip((np.arange(256) - 80) / 80 * 255, 0, 255)
+    assert np.abs(np.asarray(drawn) - expected).max() <= 4

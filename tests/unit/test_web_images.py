@@ -5,9 +5,12 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from sqlalchemy import update
 from werkzeug.test import TestResponse
 
+from core.activation import packed
 from core.storage import FolderStore
+from core.tables import PredictionRow
 from tests.conftest import draw_radiograph
 from tests.unit.web_fixtures import Site
 
@@ -124,3 +127,43 @@ def test_a_picture_that_is_cut_off_is_422_with_a_sentence(site: Site) -> None:
 
     assert answer.status_code == 422
     assert answer.json["code"] == "unreadable"
+
+
+# Activation maps
+
+
+@pytest.fixture
+def mapped(site: Site) -> int:
+    """A radiograph 96 pixels wide and 128 high, whose answer was spoken for by the lower half."""
+    [number] = site.take_in(1)
+    site.classify("spiral")
+    with site.database.transaction() as session:
+        half = np.array([[0.0, -1.0], [1.0, 0.5]])
+        session.execute(update(PredictionRow).values(activation=packed(half)))
+    return number
+
+
+def test_an_activation_map_lies_over_the_picture(site: Site, mapped: int) -> None:
+    [answer] = site.client.get(f"/api/v1/radiographs/{mapped}").json["models"]
+    found = site.client.get(answer["activation"])
+    assert (found.status_code, found.mimetype) == (200, "image/png")
+    picture = Image.open(io.BytesIO(found.data))
+    assert (picture.mode, picture.size) == ("RGBA", (96, 128))
+    strength = np.asarray(picture)[..., 3].astype(int)
+    assert strength[:30].mean() < 30 < 150 < strength[100:].mean()
+    assert strength[100:, :20].mean() > strength[100:, -20:].mean()
+    again = site.client.get(answer["activation"], headers={"If-None-Match": found.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_where_there_is_no_map_that_is_said(site: Site, mapped: int) -> None:
+    [other] = site.take_in(2)
+    site.classify("spiral")
+    address = "/api/v1/radiographs/{}/activation.png?model={}"
+    for number, model in ((other, "kind/1.0.0"), (mapped, "kind/9.9.9"), (99, "kind/1.0.0")):
+        found = site.client.get(address.format(number, model))
+        assert (found.status_code, found.mimetype) == (404, "application/problem+json")
+    assert site.client.get(f"/api/v1/radiographs/{other}").json["models"][0]["activation"] is None
+    missing = site.client.get(f"/api/v1/radiographs/{mapped}/activation.png")
+    assert missing.status_code == 400
+    assert "model" in missing.json["detail"]
