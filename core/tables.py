@@ -94,6 +94,10 @@ class Source(enum.StrEnum):
     COMMAND = "command"
 
 
+#: Readings: the first sees the model's answer, the second is another person's, who sees neither that nor the first.
+FIRST, SECOND = 1, 2
+
+
 class ReviewKind(enum.StrEnum):
     """What a reader said."""
 
@@ -301,7 +305,7 @@ class ReviewRow(Base):
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     radiograph_id: Mapped[int] = mapped_column(ForeignKey("radiographs.id"), index=True)
-    reading: Mapped[int]  # 1: with the model's answer in view; 2: by somebody else, who saw neither it nor the first
+    reading: Mapped[int]  # FIRST or SECOND
     reviewer: Mapped[str] = mapped_column(String(128))
     kind: Mapped[ReviewKind] = mapped_column(_words(ReviewKind))
     label: Mapped[str | None] = mapped_column(String(64))

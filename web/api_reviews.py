@@ -8,8 +8,8 @@ from marshmallow import Schema, fields, validate
 
 from core.records.agreement import ModelFigures
 from core.records.results import results_of
-from core.records.reviews import FIRST, SECOND, Review, add_review, withdraw_last
-from core.tables import ReviewKind
+from core.records.reviews import Review, add_review, withdraw_last
+from core.tables import FIRST, SECOND, ReviewKind
 from web import schemas
 from web.identifiers import LARGEST
 from web.openapi import PREFIX, Blueprint, tagged

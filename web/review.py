@@ -13,8 +13,6 @@ from core.errors import Conflict
 from core.records.models import list_models
 from core.records.results import get_result
 from core.records.reviews import (
-    FIRST,
-    SECOND,
     Word,
     add_review,
     review_labels,
@@ -22,7 +20,7 @@ from core.records.reviews import (
     standing_reviews,
     withdraw_last,
 )
-from core.tables import ReviewKind
+from core.tables import FIRST, SECOND, ReviewKind
 from web.identifiers import LARGEST
 from web.parameters import Choice, Note, Whole, Words, read
 from web.parts import parts

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from core.records.fractures import FRACTURE_TASK
 from core.records.models import ModelVersion, list_models
-from core.records.reviews import FIRST, SECOND
 from core.records.worklist import first_readings, place_before, place_of, second_readings
+from core.tables import FIRST, SECOND
 from web.parameters import Choice, Whole
 from web.reader import reader_name
 

@@ -11,8 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from core.records.fractures import affirms
-from core.records.reviews import FIRST, SECOND
-from core.tables import PredictionRow, RadiographRow, ReadingRow, ReviewKind, Source
+from core.tables import FIRST, SECOND, PredictionRow, RadiographRow, ReadingRow, ReviewKind, Source
 
 _FIRST, _SECOND = aliased(ReadingRow), aliased(ReadingRow)
 #: The normal distribution's 97.5th percentile: of 95 % intervals.

@@ -8,13 +8,14 @@ newest meets a page of them soon. Either way a page costs the same in a table of
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, func, select, union
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, or_, select, union
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from core.records.filters import Filters
-from core.tables import ArrivalRadiographRow, ArrivalRow, JobRow, PredictionRow, RadiographRow
+from core.tables import FIRST, ArrivalRadiographRow, ArrivalRow, JobRow, PredictionRow, RadiographRow, ReadingRow
 
 #: Matches up to which all are fetched and sorted.
 _FEW = 5_000
@@ -55,6 +56,62 @@ def candidates(
         before_id, size = page[-1], min(2 * size, _LARGEST_PAGE)
 
 
+@dataclass(frozen=True)
+class Mark:
+    """Where an answer stands in the order of confidence."""
+
+    confidence: float
+    radiograph_id: int
+
+
+def candidates_by_confidence(
+    session: Session, filters: Filters, model_ids: Sequence[int], *, size: int, doubt: bool, after: Mark | None
+) -> Iterator[list[Mark]]:
+    """Yield pages of answers in the order of confidence, among them every match.
+
+    Args:
+        session: An open transaction.
+        filters: What is wanted.
+        model_ids: The model versions whose answers are looked at.
+        size: Answers in the first page; later ones grow.
+        doubt: The least sure first, else the surest.
+        after: Only what comes after this.
+    """
+    confidence, radiograph = PredictionRow.confidence, PredictionRow.radiograph_id
+    while True:
+        conditions = _confidences(filters, confidence)
+        if filters.label is not None:
+            conditions.append(PredictionRow.label == filters.label)
+        if after is not None:
+            conditions.append(beyond(after, doubt=doubt))
+        # As above: an index walks one version's answers, several are merged.
+        each = [
+            select(confidence.label("confidence"), radiograph.label("radiograph_id"))
+            .where(PredictionRow.model_version_id == version, *conditions)
+            .order_by(*((confidence, radiograph) if doubt else (confidence.desc(), radiograph.desc())))
+            .limit(size)
+            .subquery()
+            for version in model_ids
+        ]
+        merged = union(*(select(one) for one in each)).subquery()
+        order = (merged.c.confidence, merged.c.radiograph_id)
+        query = select(merged).order_by(*(order if doubt else (order[0].desc(), order[1].desc()))).limit(size)
+        page = [Mark(row.confidence, row.radiograph_id) for row in session.execute(query)]
+        if page:
+            yield page
+        if len(page) < size:
+            return
+        after, size = page[-1], min(2 * size, _LARGEST_PAGE)
+
+
+def beyond(mark: Mark, *, doubt: bool) -> ColumnElement[bool]:
+    """Return the condition that an answer comes after a mark: less doubtful than it, or else less sure."""
+    confidence, radiograph = PredictionRow.confidence, PredictionRow.radiograph_id
+    further = confidence > mark.confidence if doubt else confidence < mark.confidence
+    later = radiograph > mark.radiograph_id if doubt else radiograph < mark.radiograph_id
+    return or_(further, and_(confidence == mark.confidence, later))
+
+
 def _all_if_few(session: Session, filters: Filters, model_ids: Sequence[int]) -> list[int] | None:
     """Return every radiograph that passes one of the filters, if one of them lets few pass."""
     for query in _one_filter_each(filters, model_ids):
@@ -80,6 +137,11 @@ def _one_filter_each(filters: Filters, model_ids: Sequence[int]) -> Iterator[Sel
         yield answered.where(*confidences)
     elif filters.label is not None:
         yield answered
+    if filters.agreed is not None:
+        readings = select(ReadingRow.radiograph_id).where(ReadingRow.reading == FIRST)
+        yield readings.where(ReadingRow.agreed == filters.agreed)
+    elif filters.reviewed:
+        yield select(ReadingRow.radiograph_id).where(ReadingRow.reading == FIRST)
     if filters.status is not None:
         asked = JobRow.model_version_id.in_(model_ids)
         yield select(JobRow.radiograph_id).where(asked, JobRow.status == filters.status)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from datetime import datetime
 
 from core.tables import JobStatus, Source
+
+
+class Order(enum.StrEnum):
+    """In which order results are listed."""
+
+    NEWEST = "newest"
+    DOUBT = "doubt"  # the least sure answers first; without an answer nothing is listed
+    CONFIDENCE = "confidence"  # the surest first; likewise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,3 +32,7 @@ class Filters:
     sha256: str | None = None
     model: str | None = None  # NAME or NAME/VERSION; None: the ten-class model
     submission: int | None = None
+    flag: str | None = None  # the answer carries it
+    in_set: str | None = None  # the answer's prediction set holds this label
+    reviewed: bool | None = None  # a first reading stands
+    agreed: bool | None = None  # ... and says what was shown

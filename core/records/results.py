@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, Text, cast, exists, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from core.errors import NotFound
-from core.records.candidates import candidates, in_submission
+from core.records.candidates import Mark, candidates, candidates_by_confidence, in_submission
 from core.records.filters import Filters
 from core.records.fractures import Fracture, fractures_of
 from core.tables import (
     ENDED,
+    FIRST,
     ArrivalRadiographRow,
     ArrivalRow,
     JobRow,
@@ -23,6 +25,8 @@ from core.tables import (
     ModelVersionRow,
     PredictionRow,
     RadiographRow,
+    ReadingRow,
+    ReviewKind,
     ScoreRow,
     Source,
 )
@@ -75,6 +79,31 @@ class Result:
             "finished_at": None if self.finished_at is None else self.finished_at.isoformat(),
             "fracture": None if self.fracture is None else self.fracture.document(),
         }
+
+
+def list_by_confidence(
+    session: Session, filters: Filters, *, limit: int, doubt: bool = True, after: Mark | None = None
+) -> list[Result]:
+    """Return one page of answered radiographs, the least sure first, or the surest.
+
+    Args:
+        session: An open transaction.
+        filters: What is wanted.
+        limit: Most results.
+        doubt: The least sure first.
+        after: The last result of the page before.
+    """
+    model_ids = _model_ids(session, filters.model)
+    query = _query(filters, model_ids)
+    rows: list[_ResultRow] = []
+    for marks in candidates_by_confidence(session, filters, model_ids, size=limit, doubt=doubt, after=after):
+        found = session.execute(query.where(RadiographRow.id.in_([mark.radiograph_id for mark in marks]))).all()
+        # An older version's answer is a candidate too; only the one that is shown counts.
+        shown = {Mark(row[2].confidence, row[0].id): row for row in found if row[2] is not None}
+        rows += [shown[mark] for mark in marks if mark in shown]
+        if len(rows) >= limit:
+            break
+    return _results(session, rows[:limit])
 
 
 def list_results(session: Session, filters: Filters, *, limit: int, before_id: int | None = None) -> list[Result]:
@@ -220,12 +249,28 @@ def _query(filters: Filters, model_ids: Sequence[int]) -> _ResultQuery:
         "name": lambda value: RadiographRow.name.icontains(value, autoescape=True),
         "sha256": lambda value: RadiographRow.sha256 == value,
         "submission": lambda value: RadiographRow.id.in_(in_submission(value)),
+        "flag": lambda value: _holds(PredictionRow.flags, value),
+        "in_set": lambda value: _holds(PredictionRow.prediction_set, value),
+        "reviewed": lambda value: (
+            _read(ReadingRow.kind != ReviewKind.WITHDRAWN) if value else ~_read(ReadingRow.kind != ReviewKind.WITHDRAWN)
+        ),
+        "agreed": lambda value: _read(ReadingRow.agreed == value),
     }
     for field, condition in conditions.items():
         value = getattr(filters, field)
         if value is not None:
             query = query.where(condition(value))
     return query
+
+
+def _holds(words: ColumnElement[Any] | InstrumentedAttribute[list[str]], word: str) -> ColumnElement[bool]:
+    """Whether a list that is stored as JSON holds a word."""
+    return cast(words, Text).contains(json.dumps(word), autoescape=True)
+
+
+def _read(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a radiograph has a first reading of some kind."""
+    return exists().where(ReadingRow.radiograph_id == RadiographRow.id, ReadingRow.reading == FIRST, condition)
 
 
 def _results(session: Session, rows: Sequence[_ResultRow]) -> list[Result]:

@@ -18,9 +18,8 @@ from core.errors import NoFirstReading, NotFound, ReviewConflict, SameReader
 from core.records.events import Event, record_events
 from core.records.fractures import affirms
 from core.records.results import Result, get_radiograph
-from core.tables import ModelVersionRow, ReadingRow, ReviewKind, ReviewRow
+from core.tables import FIRST, SECOND, ModelVersionRow, ReadingRow, ReviewKind, ReviewRow
 
-FIRST, SECOND = 1, 2
 #: What a reader says of an unbroken bone, beside the kinds of fracture.
 NOT_FRACTURED = "not-fractured"
 _MAIN_TASK = "fracture-type"

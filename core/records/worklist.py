@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from sqlalchemy import ColumnElement, Exists, Select, and_, exists, or_, select
+from sqlalchemy import Exists, Select, exists, select
 from sqlalchemy.orm import Session, aliased
 
+from core.records.candidates import Mark, beyond
 from core.records.fractures import FRACTURE_TASK, affirms
-from core.records.reviews import FIRST, SECOND
-from core.tables import ModelVersionRow, PredictionRow, ReadingRow, ReviewKind
+from core.tables import FIRST, SECOND, ModelVersionRow, PredictionRow, ReadingRow, ReviewKind
 
 _SECOND_READING = aliased(ReadingRow)
 _BINARY = aliased(PredictionRow)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a radiograph stands in the order of doubt."""
-
-    confidence: float
-    radiograph_id: int
-
-
-def place_of(session: Session, radiograph_id: int, model_id: int) -> Place | None:
+def place_of(session: Session, radiograph_id: int, model_id: int) -> Mark | None:
     """Return a radiograph's place, or None where this model version has not answered."""
     query = select(PredictionRow.confidence).where(
         PredictionRow.radiograph_id == radiograph_id, PredictionRow.model_version_id == model_id
     )
     confidence = session.scalar(query)
-    return None if confidence is None else Place(confidence, radiograph_id)
+    return None if confidence is None else Mark(confidence, radiograph_id)
 
 
 def first_readings(
-    session: Session, model_id: int, *, limit: int, after: Place | None = None, reviewed_too: bool = False
+    session: Session, model_id: int, *, limit: int, after: Mark | None = None, reviewed_too: bool = False
 ) -> list[int]:
     """Return radiographs that await their first reading, the most doubtful answers of one model version first.
 
@@ -51,18 +41,14 @@ def first_readings(
     if not reviewed_too:
         query = query.where(~_has_reading(FIRST))
     if after is not None:
-        query = query.where(_beyond(after))
+        query = query.where(beyond(after, doubt=True))
     return list(session.scalars(query))
 
 
-def place_before(session: Session, model_id: int, place: Place) -> int | None:
+def place_before(session: Session, model_id: int, place: Mark) -> int | None:
     """Return the radiograph that comes before another in the order of doubt, reviewed or not."""
     query = _in_doubt(session, model_id).order_by(PredictionRow.confidence.desc(), PredictionRow.radiograph_id.desc())
-    earlier = or_(
-        PredictionRow.confidence < place.confidence,
-        and_(PredictionRow.confidence == place.confidence, PredictionRow.radiograph_id < place.radiograph_id),
-    )
-    return session.scalar(query.where(earlier).limit(1))
+    return session.scalar(query.where(beyond(place, doubt=False)).limit(1))
 
 
 def second_readings(session: Session, reviewer: str, *, limit: int, after_id: int = 0) -> list[int]:
@@ -112,11 +98,4 @@ def _has_reading(reading: int) -> Exists:
         ReadingRow.radiograph_id == PredictionRow.radiograph_id,
         ReadingRow.reading == reading,
         ReadingRow.kind != ReviewKind.WITHDRAWN,
-    )
-
-
-def _beyond(place: Place) -> ColumnElement[bool]:
-    return or_(
-        PredictionRow.confidence > place.confidence,
-        and_(PredictionRow.confidence == place.confidence, PredictionRow.radiograph_id > place.radiograph_id),
     )

@@ -14,7 +14,7 @@ from benchmarks.many_rows import fill
 from core.database import Database
 from core.records import candidates as module
 from core.records.filters import Filters
-from core.records.results import Result, get_result, iterate_results, list_results
+from core.records.results import Result, get_result, iterate_results, list_by_confidence, list_results
 from core.tables import (
     ArrivalRadiographRow,
     ArrivalRow,
@@ -22,6 +22,9 @@ from core.tables import (
     JobStatus,
     PredictionRow,
     RadiographRow,
+    ReadingRow,
+    ReviewKind,
+    ReviewRow,
     Source,
     SubmissionRow,
 )
@@ -53,6 +56,8 @@ def filled(database: Database) -> Database:
             for version in versions:
                 if generator.random() < 0.7:
                     _ask(session, number, version, at, generator)
+            if number in READINGS:
+                _read(session, number, at)
     return database
 
 
@@ -100,8 +105,8 @@ def _ask(session: Any, number: int, version: int, at: datetime, generator: np.ra
             model_version_id=version,
             label=str(generator.choice(_LABELS, p=[0.8, 0.17, 0.03])),
             confidence=float(generator.random()),
-            prediction_set=[],
-            flags=[],
+            prediction_set=[str(label) for label in _LABELS if generator.random() < 0.5],
+            flags=["doubtful"] if generator.random() < 0.3 else ["un%like"] if generator.random() < 0.1 else [],
             engine="litert",
             waited_ms=0.0,
             decode_ms=0.0,
@@ -111,6 +116,23 @@ def _ask(session: Any, number: int, version: int, at: datetime, generator: np.ra
     )
 
 
+def _read(session: Any, number: int, at: datetime) -> None:
+    kind, agreed = READINGS[number]
+    said = {"radiograph_id": number, "reading": 1, "reviewer": "anna", "kind": kind}
+    row = insert(ReviewRow).values(**said, label=None, note="", created_at=at).returning(ReviewRow.id)
+    session.execute(insert(ReadingRow).values(**said, review_id=session.scalar(row), label=None, agreed=agreed))
+
+
+#: What stands of the first reading of some radiographs, and whether it agrees.
+READINGS: dict[int, tuple[ReviewKind, bool | None]] = {
+    number: [
+        (ReviewKind.LABELLED, True),
+        (ReviewKind.LABELLED, False),
+        (ReviewKind.UNSURE, None),
+        (ReviewKind.WITHDRAWN, None),
+    ][number % 4]
+    for number in range(5, 60, 3)
+}
 _DAY = _START + timedelta(hours=_COUNT // 2)
 _FILTERS = [
     Filters(),
@@ -142,11 +164,21 @@ _FILTERS = [
     Filters(sha256=f"{7:064x}"),
     Filters(submission=1, label="spiral"),
     Filters(submission=2),
+    Filters(flag="doubtful"),
+    Filters(flag="doubt"),
+    Filters(flag="un%like", label="spiral"),
+    Filters(in_set="oblique"),
+    Filters(in_set="hairline", max_confidence=0.5),
+    Filters(reviewed=True),
+    Filters(reviewed=False, label="spiral"),
+    Filters(agreed=True),
+    Filters(agreed=False, source=Source.INBOX),
 ]
 
 
 def _matches(result: Result, filters: Filters, submission: int) -> bool:
     confidence = result.confidence
+    kind, agreed = READINGS.get(result.id, (ReviewKind.WITHDRAWN, None))
     return all(
         (
             filters.label in (None, result.label),
@@ -159,6 +191,10 @@ def _matches(result: Result, filters: Filters, submission: int) -> bool:
             filters.name is None or filters.name.lower() in result.name.lower(),
             filters.sha256 in (None, result.sha256),
             filters.submission in (None, submission),
+            filters.flag is None or filters.flag in result.flags,
+            filters.in_set is None or filters.in_set in result.prediction_set,
+            filters.reviewed is None or filters.reviewed == (kind != ReviewKind.WITHDRAWN),
+            filters.agreed in (None, agreed),
         )
     )
 
@@ -177,6 +213,12 @@ def test_every_filter_finds_what_looking_at_each_row_finds(
             expected = [one.id for one in every[filters.model] if _matches(one, filters, 1 + (one.id % 40 == 0))]
             assert [one.id for one in iterate_results(session, filters)] == expected, filters
             assert list(_by_pages(session, filters, 7)) == expected, filters
+            sure = {one.id: one.confidence for one in every[filters.model] if one.confidence is not None}
+            answered = sorted(
+                (number for number in expected if number in sure), key=lambda number: (sure[number], number)
+            )
+            assert list(_by_confidence(session, filters, 7, doubt=True)) == answered, filters
+            assert list(_by_confidence(session, filters, 7, doubt=False)) == answered[::-1], filters
 
 
 def _by_pages(session: Any, filters: Filters, size: int) -> Iterator[int]:
@@ -185,6 +227,15 @@ def _by_pages(session: Any, filters: Filters, size: int) -> Iterator[int]:
         assert len(page) <= size
         yield from (one.id for one in page)
         before_id = page[-1].id
+
+
+def _by_confidence(session: Any, filters: Filters, size: int, *, doubt: bool) -> Iterator[int]:
+    after = None
+    while page := list_by_confidence(session, filters, limit=size, doubt=doubt, after=after):
+        assert len(page) <= size
+        yield from (one.id for one in page)
+        assert page[-1].confidence is not None
+        after = module.Mark(page[-1].confidence, page[-1].id)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -14,9 +14,7 @@ from core.errors import NoFirstReading, NotFound, ReviewConflict, SameReader
 from core.records.agreement import Rate, cohen_kappa, discrepancies, model_figures, reader_figures
 from core.records.claims import Outcome, store_outcomes
 from core.records.reviews import (
-    FIRST,
     NOT_FRACTURED,
-    SECOND,
     Review,
     Word,
     add_review,
@@ -26,7 +24,7 @@ from core.records.reviews import (
     withdraw_last,
 )
 from core.records.worklist import first_readings, place_before, place_of, second_readings
-from core.tables import ModelVersionRow, ReadingRow, ReviewKind, ReviewRow, Source
+from core.tables import FIRST, SECOND, ModelVersionRow, ReadingRow, ReviewKind, ReviewRow, Source
 from tests.conftest import add_model
 from tests.fakes import claimed, event_kinds, some_answer, take_in
 
