@@ -167,7 +167,7 @@ def ten_class_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="fracture-test-models-"))
     atexit.register(shutil.rmtree, folder)
     for bundle in find_bundles(MODELS_FOLDER):
-        if bundle.card.task == "fracture-type":
+        if bundle.card.name == "fracture-types":
             (folder / bundle.card.name).mkdir(exist_ok=True)
             (folder / bundle.card.name / bundle.card.version).symlink_to(bundle.folder)
     return folder

@@ -23,7 +23,8 @@ def asked_twice(tmp_path: Path) -> Iterator[Installation]:
 
 
 def test_a_new_installation_answers_both_questions(asked_twice: Installation, test_radiographs: list[Path]) -> None:
-    by_task = {bundle.card.task: bundle.card for bundle in find_bundles(MODELS_FOLDER)}
+    shipped = ("fracture", "fracture-types")
+    by_task = {bundle.card.task: bundle.card for bundle in find_bundles(MODELS_FOLDER) if bundle.card.name in shipped}
     assert set(by_task) == {"fracture", "fracture-type"}
     files = test_radiographs[:6]
 
