@@ -10,13 +10,14 @@ from flask import Response, request, url_for
 from core.records.details import answers_of, radiograph_facts, ways_in
 from core.records.figures import QueueFigures
 from core.records.models import ModelVersion, list_models, model_cards
-from core.records.results import get_result, list_results
+from core.records.results import get_result
 from core.records.reviews import reviews_of
 from core.records.submissions import SubmissionState, submission_state
 from core.tables import Source
 from web import schemas
 from web.openapi import PREFIX, PROBLEM_TYPE, Blueprint, Problem, tagged
-from web.parameters import DEFAULT_LIMIT, ListParameters, ModelParameters, filters_of
+from web.pages import PLACES, page_of
+from web.parameters import ListParameters, ModelParameters
 from web.parts import parts
 from web.problems import NothingToRetry
 from web.queue import figures_now
@@ -56,15 +57,13 @@ def get_radiographs(asked: dict[str, Any]) -> dict[str, Any]:
 
     `next` is the address of the following page with the same filters. Results that come in meanwhile shift no page.
     """
-    limit = asked.get("limit", DEFAULT_LIMIT)
     with parts().database.reading() as session:
-        found = list_results(session, filters_of(asked), limit=limit + 1, before_id=asked.get("before_id"))
+        page = page_of(session, asked)
     following = None
-    if len(found) > limit:
-        found = found[:limit]
-        kept = {name: value for name, value in request.args.items() if value.strip() and name != "before_id"}
-        following = url_for(".get_radiographs", **kept, before_id=found[-1].id)  # type: ignore[arg-type]
-    return {"radiographs": found, "next": following}
+    if page.following:
+        kept = {name: value for name, value in request.args.items() if value.strip() and name not in PLACES}
+        following = url_for(".get_radiographs", **kept, **page.following)  # type: ignore[arg-type]
+    return {"radiographs": page.results, "next": following}
 
 
 @blueprint.get("/radiographs/<id:radiograph_id>", tags=_RADIOGRAPHS)

@@ -16,7 +16,8 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
 from werkzeug.datastructures import MultiDict
 
-from core.records.filters import Filters
+from core.records.candidates import Mark
+from core.records.filters import Filters, Order
 from core.tables import JobStatus, Source
 from web.identifiers import LARGEST
 from web.problems import BadParameter
@@ -26,6 +27,10 @@ _LONGEST_TEXT = 1024
 LONGEST_NOTE = 4000
 _NO_CONTROLS = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
 _SMALLEST_SIDE, _LARGEST_SIDE = 16, 8192
+
+
+#: A confidence with all its digits, and a radiograph's number.
+_PLACE = "^[01](\\.[0-9]{1,20})?(e-[0-9]{1,2})?,[0-9]{1,18}$"
 
 
 class Words(fields.String):
@@ -140,6 +145,31 @@ class OneOf(fields.Enum[Any]):
         return self._kind(value)
 
 
+class YesOrNo(fields.String):
+    """A question that can be answered."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(metadata={"description": description, "enum": ["yes", "no"]})
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if value not in ("yes", "no"):
+            raise ValidationError("is neither yes nor no")
+        return value == "yes"
+
+
+class Place(fields.String):
+    """Where a page in the order of confidence ended."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(metadata={"description": description, "pattern": _PLACE})
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if not re.fullmatch(_PLACE, value):
+            raise ValidationError("is no place in this order; take it from `next`")
+        confidence, _, number = value.partition(",")
+        return Mark(float(confidence), int(number))
+
+
 class Window(fields.String):
     """Two grey levels, the lower first."""
 
@@ -175,13 +205,22 @@ class FilterParameters(ModelParameters):
     name = Words("The name contains this, in upper or lower case.")
     sha256 = Sha256("The content has this sha256.")
     submission = Whole("The radiograph is in this submission.", 1)
+    flag = Words("The answer carries this flag: doubtful, unlike-radiographs.", 64)
+    in_set = Words("The answer's prediction set holds this label.", 64)
+    reviewed = YesOrNo("Somebody has reviewed the radiograph.")
+    agreed = YesOrNo("The review says what the models had said.")
 
 
 class ListParameters(FilterParameters):
     """A page of results."""
 
     limit = Whole("Most results on this page.", 1, LARGEST_LIMIT, default=DEFAULT_LIMIT)
+    order = Choice(
+        [order.value for order in Order],
+        "newest if not given; doubt, confidence: those that have an answer, the least sure first or the surest.",
+    )
     before_id = Whole("Only radiographs with a smaller number: where the page before ended.", 1)
+    after = Place("With another order: where the page before ended.")
 
 
 class PictureParameters(Schema):

@@ -8,12 +8,14 @@ from typing import Any
 from flask import Blueprint, render_template, request, url_for
 from sqlalchemy.orm import Session
 
+from core.answers import DOUBTFUL, UNLIKE_RADIOGRAPHS
+from core.records.filters import Order
 from core.records.models import list_models, model_cards
-from core.records.results import list_results
 from core.tables import JobStatus, Source
-from web.parameters import DEFAULT_LIMIT, FILTER_NAMES, ListParameters, filters_of, read
+from web.pages import PLACES, page_of
+from web.parameters import DEFAULT_LIMIT, FILTER_NAMES, ListParameters, read
 from web.parts import parts
-from web.words import label_words, source_words, status_words
+from web.words import flag_words, label_words, source_words, status_words
 
 blueprint = Blueprint("results", __name__)
 
@@ -38,17 +40,22 @@ def results_page() -> str:
     Errors: 400 a parameter cannot be used, 404 there is no such model.
     """
     asked = read(ListParameters, request.args, strict=False)
-    filters, before_id = filters_of(asked), asked.get("before_id")
-    kept: dict[str, Any] = {name: request.args[name] for name in FILTER_NAMES if request.args.get(name, "").strip()}
+    kept: dict[str, Any] = {
+        name: request.args[name] for name in (*FILTER_NAMES, "order") if request.args.get(name, "").strip()
+    }
     with parts().database.reading() as session:
-        found = list_results(session, filters, limit=DEFAULT_LIMIT + 1, before_id=before_id)
+        page = page_of(session, {**asked, "limit": DEFAULT_LIMIT})
         choices = _choices(session, kept)
-    older = None
-    if len(found) > DEFAULT_LIMIT:
-        found = found[:DEFAULT_LIMIT]
-        older = url_for(".results_page", **kept, before_id=found[-1].id)
-    newest = url_for(".results_page", **kept) if before_id else None
-    return render_template("results.html", results=found, kept=kept, choices=choices, older=older, newest=newest)
+    begun = any(name in asked for name in PLACES)
+    return render_template(
+        "results.html",
+        results=page.results,
+        kept=kept,
+        choices=choices,
+        following=url_for(".results_page", **{**kept, **page.following}) if page.following else None,
+        first=url_for(".results_page", **kept) if begun else None,
+        order=asked.get("order", Order.NEWEST),
+    )
 
 
 def _choices(session: Session, kept: dict[str, Any]) -> list[Choice]:
@@ -64,8 +71,15 @@ def _choices(session: Session, kept: dict[str, Any]) -> list[Choice]:
         ),
         Choice("status", "Status", "any", [(status.value, status_words(status)) for status in JobStatus]),
         Choice("source", "Came from", "anywhere", [(source.value, source_words(source)) for source in Source]),
+        Choice("flag", "Flag", "any", [(flag, flag_words(flag)) for flag in (DOUBTFUL, UNLIKE_RADIOGRAPHS)]),
+        Choice("in_set", "Not ruled out", "any", [(label, label_words(label)) for label in labels]),
+        Choice("reviewed", "Reviewed", "either", [("yes", "yes"), ("no", "not yet")]),
+        Choice("agreed", "Reviewer", "any", [("yes", "agreed"), ("no", "said otherwise")]),
         Choice("model", "Model", "fracture type", [(model.full_name, model.full_name) for model in models]),
     ]
+    choices.append(
+        Choice("order", "Order", "newest first", [("doubt", "least sure first"), ("confidence", "surest first")])
+    )
     for choice in choices:
         given = kept.get(choice.name)
         if given is not None and given not in dict(choice.options):

@@ -55,6 +55,10 @@ class Moment(click.ParamType[datetime]):
 @click.option("--until", type=Moment(), help="Received before this time.")
 @click.option("--name", help="Only names that hold these characters.")
 @click.option("--submission", type=int, metavar="ID", help="Only one upload, drop or command.")
+@click.option("--flag", help="Only answers with this flag, e.g. doubtful.")
+@click.option("--in-set", metavar="LABEL", help="Only answers that do not rule this label out.")
+@click.option("--reviewed/--not-reviewed", default=None, help="Only what somebody has reviewed, or nobody.")
+@click.option("--agreed/--disagreed", default=None, help="Only what a reviewer agreed with, or not.")
 @click.option("--model", metavar="NAME[/VERSION]", help="This model's answers.  [default: the ten-class model]")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, newest first.  [default: all]")
 @click.option(

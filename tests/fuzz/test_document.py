@@ -23,6 +23,7 @@ SPARED = {
     "GET /api/v1/worklist": [negative_data_rejection],
     "GET /api/v1/radiographs/{radiograph_id}/image.png": [positive_data_acceptance, negative_data_rejection],
     "POST /api/v1/radiographs/{radiograph_id}/reviews": [positive_data_acceptance],
+    "GET /api/v1/radiographs/{radiograph_id}/activation.png": [positive_data_acceptance],
     "GET /readyz": [not_a_server_error],
 }
 

@@ -88,6 +88,33 @@ def test_keyset_pages_show_everything_once_and_keep_the_filters(site: Site) -> N
     assert not set(others) & {number for page in found for number in page}
 
 
+@pytest.mark.parametrize(("order", "expected"), [("doubt", [3, 1, 4, 2]), ("confidence", [2, 4, 1, 3])])
+def test_pages_by_confidence_go_on_where_they_ended(site: Site, order: str, expected: list[int]) -> None:
+    for seed, confidence in ((1, 0.5), (2, 0.9), (3, 0.1 + 0.2), (4, 0.5)):
+        site.take_in(seed)
+        site.classify("spiral", confidence)
+    site.take_in(5)
+
+    assert list(pages(site, f"{API}/radiographs?order={order}&limit=1")) == [[number] for number in expected]
+    assert list(pages(site, f"{API}/radiographs?order={order}&limit=2&label=spiral")) == [expected[:2], expected[2:]]
+
+
+def test_filters_by_flag_set_and_review(site: Site) -> None:
+    for seed, confidence in ((1, 0.9), (2, 0.3), (3, 0.8)):
+        site.take_in(seed)
+        site.classify("spiral", confidence)
+    for number, label in ((1, "spiral"), (2, "avulsion")):
+        assert site.client.post(f"{API}/radiographs/{number}/reviews", json={"label": label}).status_code == 201
+
+    assert ids(site, "?flag=doubtful") == [2]
+    assert ids(site, "?in_set=spiral") == [3, 2, 1]
+    assert ids(site, "?in_set=avulsion") == []
+    assert ids(site, "?reviewed=yes") == [2, 1]
+    assert ids(site, "?reviewed=no") == [3]
+    assert ids(site, "?agreed=yes") == [1]
+    assert ids(site, "?agreed=no") == [2]
+
+
 def test_the_last_full_page_has_no_next(site: Site) -> None:
     site.take_in(1, 2)
 
@@ -126,6 +153,10 @@ def test_new_radiographs_do_not_shift_the_pages(site: Site) -> None:
         (f"name={'x' * 1025}", "name"),
         ("submission=99999999999999999999", "submission"),
         ("lable=spiral", "lable"),
+        ("order=oldest", "order"),
+        ("after=0.5", "after"),
+        ("after=nan,1", "after"),
+        ("reviewed=maybe", "reviewed"),
     ],
 )
 def test_a_bad_parameter_is_400_with_a_sentence_that_names_it(site: Site, query: str, named: str) -> None:
