@@ -18,6 +18,7 @@ from core.storage import FolderStore
 from web import (
     api,
     api_reviews,
+    exports,
     health,
     images,
     openapi,
@@ -71,6 +72,7 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
     words.add_filters(app)
     for page in (upload, results, radiograph, review, review_figures, queue, reference):
         app.register_blueprint(page.blueprint)
+    app.register_blueprint(exports.blueprint)
     described = openapi.describe(app)
     for module in (api, api_reviews, images, health):
         described.register_blueprint(module.blueprint)

@@ -20,6 +20,7 @@ from web.words import flag_words, label_words, source_words, status_words
 blueprint = Blueprint("results", __name__)
 
 #: Offered as least confidence; any other number in an address works too.
+_USUAL = ("label", "min_confidence", "status", "order")
 _CONFIDENCES = ("0.5", "0.7", "0.8", "0.9", "0.95", "0.99")
 
 
@@ -31,6 +32,11 @@ class Choice:
     title: str
     blank: str  # what no choice means
     options: list[tuple[str, str]]  # value and words
+
+    @property
+    def usual(self) -> bool:
+        """Whether it is always in view."""
+        return self.name in _USUAL
 
 
 @blueprint.get("/results")
@@ -55,6 +61,7 @@ def results_page() -> str:
         following=url_for(".results_page", **{**kept, **page.following}) if page.following else None,
         first=url_for(".results_page", **kept) if begun else None,
         order=asked.get("order", Order.NEWEST),
+        exported={name: value for name, value in kept.items() if name != "order"},
     )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,13 +16,13 @@ from rich.table import Table
 
 from cli.environment import installation_here
 from core.errors import ConfigurationError
+from core.export import write_csv, write_json, write_parquet
 from core.records.filters import Filters
-from core.records.results import Result, iterate_results
+from core.records.results import Result, iterate_results, labels_of
 from core.tables import JobStatus, Source
 
 _AGO = re.compile(r"(\d+)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_COLUMNS = ("id", "name", "source", "status", "label", "confidence", "model", "received_at", "finished_at", "error")
 
 
 class Moment(click.ParamType[datetime]):
@@ -55,6 +53,7 @@ class Moment(click.ParamType[datetime]):
 @click.option("--until", type=Moment(), help="Received before this time.")
 @click.option("--name", help="Only names that hold these characters.")
 @click.option("--submission", type=int, metavar="ID", help="Only one upload, drop or command.")
+@click.option("--sha256", help="Only this content.")
 @click.option("--flag", help="Only answers with this flag, e.g. doubtful.")
 @click.option("--in-set", metavar="LABEL", help="Only answers that do not rule this label out.")
 @click.option("--reviewed/--not-reviewed", default=None, help="Only what somebody has reviewed, or nobody.")
@@ -84,100 +83,28 @@ def results(
     with database.reading() as session:
         found = iterate_results(session, filters, limit=limit)
         try:
-            _write(found, form, output)
+            _write(found, form, output, labels_of(session, filters.model))
         except OSError as error:
             if output is None:
                 raise
             raise ConfigurationError(f"{output} cannot be written: {error.strerror}.") from error
 
 
-def _write(found: Iterable[Result], form: str, output: Path | None) -> None:
+def _write(found: Iterable[Result], form: str, output: Path | None, labels: Sequence[str]) -> None:
     if form == "parquet" and output is not None:
-        _write_parquet(found, output)
+        write_parquet(found, output)
         return
     stream = sys.stdout if output is None else output.open("w", encoding="utf-8", newline="")
     try:
         if form == "json":
-            _write_json(found, stream)
+            write_json(found, stream)
         elif form == "csv":
-            _write_csv(found, stream)
+            write_csv(found, stream, labels)
         else:
             Console(file=stream).print(_table(found))
     finally:
         if output is not None:
             stream.close()
-
-
-def _write_json(found: Iterable[Result], stream: Any) -> None:
-    """Write one document, one result at a time, so that a million need no memory."""
-    stream.write("[")
-    for number, result in enumerate(found):
-        stream.write(",\n" if number else "\n")
-        stream.write(json.dumps(result.document()))
-    stream.write("\n]\n")
-
-
-def _write_csv(found: Iterable[Result], stream: Any) -> None:
-    writer = csv.writer(stream)
-    labels: list[str] = []
-    columns = (
-        *_COLUMNS,
-        "sha256",
-        "prediction_set",
-        "flags",
-        "fracture_probability",
-        "fracture_label",
-        "fracture_model",
-    )
-    for number, result in enumerate(found):
-        if number == 0:
-            labels = sorted(result.scores)
-            writer.writerow([*columns, *labels])
-        document = _flat(result)
-        row = [document[column] for column in columns]
-        writer.writerow([_formula_safe(cell) for cell in [*row, *(result.scores.get(label) for label in labels)]])
-
-
-def _write_parquet(found: Iterable[Result], output: Path) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise ConfigurationError("Parquet needs pyarrow; install fracture-queue[parquet].") from error
-    rows = [{**_flat(result), "scores": list(result.scores.items())} for result in found]
-    schema = pa.schema(
-        [
-            *(
-                (name, pa.int64() if name == "id" else pa.float64() if name == "confidence" else pa.string())
-                for name in _COLUMNS
-            ),
-            ("fracture_probability", pa.float64()),
-            ("fracture_label", pa.string()),
-            ("fracture_model", pa.string()),
-            ("sha256", pa.string()),
-            ("prediction_set", pa.string()),
-            ("flags", pa.string()),
-            ("scores", pa.map_(pa.string(), pa.float64())),
-        ]
-    )
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), output)
-
-
-def _flat(result: Result) -> dict[str, Any]:
-    document = result.document()
-    fracture = document.pop("fracture") or {}
-    return {
-        **document,
-        **{f"fracture_{key}": fracture.get(key) for key in ("probability", "label", "model")},
-        "error": f"{result.error['code']}: {result.error['words']}" if result.error else None,
-        "prediction_set": " ".join(result.prediction_set),
-        "flags": " ".join(result.flags),
-    }
-
-
-def _formula_safe(cell: Any) -> Any:
-    """Keep a spreadsheet from running a file's name as a formula (OWASP, CSV injection)."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _table(found: Iterable[Result]) -> Table:

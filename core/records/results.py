@@ -220,6 +220,16 @@ def _model_ids(session: Session, model: str | None) -> list[int]:
     return chosen
 
 
+def labels_of(session: Session, model: str | None) -> list[str]:
+    """Return the labels of the model asked for, in alphabetical order.
+
+    Raises:
+        NotFound: There is no such model.
+    """
+    query = select(ModelVersionRow.card).where(ModelVersionRow.id.in_(_model_ids(session, model)))
+    return sorted({str(label) for card in session.scalars(query) for label in card.get("labels", ())})
+
+
 def _query(filters: Filters, model_ids: Sequence[int]) -> _ResultQuery:
     newest_job = (
         select(func.max(_NEWEST.id))

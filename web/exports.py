@@ -1,0 +1,108 @@
+"""The filtered list as a file, made by a process of its own: a large one would leave its memory with the page's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from flask import Blueprint, Response, request
+
+from core.errors import DatabaseUnavailable
+from core.records.results import labels_of
+from web.parameters import FilterParameters, read
+from web.parts import parts
+
+blueprint = Blueprint("exports", __name__)
+
+_TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
+_CHUNK = 2**16
+_FILTERS_AS_FLAGS = {"reviewed": ("--reviewed", "--not-reviewed"), "agreed": ("--agreed", "--disagreed")}
+
+
+@blueprint.get("/results/export.<any(csv, json, parquet):form>")
+def get_export(form: str) -> Response:
+    """Return every result that fits the filters of the address, newest first.
+
+    Errors: 400 a parameter cannot be used, 404 there is no such model, 503 the file could not be made.
+    """
+    asked = read(FilterParameters, request.args, strict=False)
+    with parts().database.reading() as session:
+        labels_of(session, asked.get("model"))  # refuses an unknown model before anything is sent
+    command = [sys.executable, "-m", "cli.main", "results", "--format", form, *_options(asked)]
+    name = f"fracture-queue-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": _TYPES[form]}
+    if form == "parquet":
+        return Response(_from_file(_made(command)), headers=headers)
+    # No shell reads it, and each value is glued to its option. What goes wrong is said in this process's log.
+    process = subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE)  # noqa: S603
+    assert process.stdout is not None  # noqa: S101 - tells the type checker; it was asked for
+    first = process.stdout.read1(_CHUNK)  # type: ignore[attr-defined]  # a pipe is buffered
+    if not first:
+        raise DatabaseUnavailable(f"The export could not be made (exit code {process.wait()}); the log says more.")
+    return Response(_from_pipe(process, first), headers=headers)
+
+
+def _options(asked: dict[str, Any]) -> list[str]:
+    options: list[str] = []
+    for name, value in asked.items():
+        if name in _FILTERS_AS_FLAGS:
+            options.append(_FILTERS_AS_FLAGS[name][0 if value else 1])
+        else:
+            text = value.isoformat() if isinstance(value, datetime) else str(getattr(value, "value", value))
+            options.append(f"--{name.replace('_', '-')}={text}")
+    return options
+
+
+def _environment() -> dict[str, str]:
+    """The child finds the same installation, whatever this process was told on its way."""
+    settings = parts().settings
+    return {
+        **os.environ,
+        "FRACTURE_HOME": str(settings.home),
+        "FRACTURE_DATABASE_URL": settings.database_url,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+
+def _from_pipe(process: subprocess.Popen[bytes], first: bytes) -> Iterator[bytes]:
+    """Pass on what the child writes; end the child when the reader is gone."""
+    stream: IO[bytes] | None = process.stdout
+    try:
+        yield first
+        while stream is not None and (chunk := stream.read(_CHUNK)):
+            yield chunk
+    finally:
+        process.kill()
+        process.wait()
+        if stream is not None:
+            stream.close()
+
+
+def _made(command: list[str]) -> Path:
+    """Let the child write a file, which Parquet needs, in a folder of its own; return the file."""
+    output = Path(tempfile.mkdtemp(prefix="fracture-export-")) / "results.parquet"
+    ran = subprocess.run(  # noqa: S603 - as above
+        [*command, "--output", str(output)], env=_environment(), stderr=subprocess.PIPE, text=True, check=False
+    )
+    if ran.returncode:
+        shutil.rmtree(output.parent)
+        said = ran.stderr.strip().splitlines()
+        raise DatabaseUnavailable(f"The export could not be made: {said[-1] if said else ran.returncode}")
+    return output
+
+
+def _from_file(file: Path) -> Iterator[bytes]:
+    """Pass on a file, then remove it and its folder."""
+    try:
+        with file.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+    finally:
+        shutil.rmtree(file.parent)
