@@ -11,10 +11,13 @@ import logging
 import math
 import os
 import threading
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Celery
 from celery.exceptions import CeleryError
+from celery.schedules import schedule
 from kombu.exceptions import KombuError
 from kombu.messaging import Producer
 from redis.exceptions import RedisError
@@ -90,13 +93,23 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "beat_schedule": {
             "reconcile": {
                 "task": RECONCILE_TASK,
-                "schedule": settings.reconcile_seconds,
+                # By the steady clock: beat would fall silent for an hour when the machine's clock is put back by one.
+                "schedule": schedule(timedelta(seconds=settings.reconcile_seconds), nowfun=_steady_now),
                 # A tick that nobody took in time is worthless; without this they pile up while no worker runs.
                 "options": {"expires": max(1.0, settings.reconcile_seconds)},
             }
         },
         "beat_max_loop_interval": min(5.0, settings.reconcile_seconds),
     }
+
+
+#: The moment at which the steady clock showed nought.
+_BEGINNING = datetime.now(UTC) - timedelta(seconds=time.monotonic())
+
+
+def _steady_now() -> datetime:
+    """Return a time that goes on evenly, whatever people and NTP do to the machine's clock."""
+    return _BEGINNING + timedelta(seconds=time.monotonic())
 
 
 app = Celery("fracture_queue", include=["worker.tasks"])

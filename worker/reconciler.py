@@ -13,7 +13,7 @@ from core.database import Database
 from core.queue import announced, ring
 from core.records.counters import fold
 from core.records.deaths import Verdict, return_expired
-from core.records.jobs import take_unheard
+from core.records.jobs import put_times_right, take_unheard
 from core.records.workers import idle_workers
 from core.settings import Settings
 from worker.notes import evidence_left_by
@@ -40,12 +40,15 @@ def reconcile(settings: Settings, database: Database, actor: str) -> Reconciled:
         Unavailable: The database or the broker is away.
     """
     with database.transaction() as session:
+        put_right = put_times_right(session, settings.lease_seconds)
         found = return_expired(session, actor, lambda worker, token: evidence_left_by(settings.runtime, worker, token))
         verdicts = list(found.values())
     with database.transaction() as session:
         fold(session)
     quarantined = verdicts.count(Verdict.QUARANTINED)
     returned = len(verdicts) - quarantined
+    if put_right:
+        log.warning("The clock was put back; %d jobs do not wait until it is there again.", put_right)
     if verdicts:
         log.warning("%d jobs of dead workers wait again, %d are quarantined.", returned, quarantined)
     return Reconciled(

@@ -125,6 +125,45 @@ def test_work_is_not_announced_again_while_a_bell_is_waiting(
     assert tick(patient, database).announced_again == 1
 
 
+@pytest.mark.usefixtures("idle_worker")
+def test_a_clock_that_was_put_back_makes_nothing_wait_until_it_is_there_again(
+    patient: Settings, database: Database, model_id: int, broker: Broker
+) -> None:
+    # given: one job in the hand of a worker that is dead, one that waits, and then the clock is put back by an hour
+    take_in(database, 1, 2)
+    claimed(database, model_id, limit=1)
+    hour = timedelta(hours=1)
+    with database.transaction() as session:
+        at = now(session)
+        session.execute(update(JobRow).values(created_at=at + hour, available_at=at + hour, rung_at=at + hour))
+        session.execute(
+            update(JobRow).where(JobRow.status == JobStatus.RUNNING).values(started_at=at + hour, lease_until=at + hour)
+        )
+    # when: the reconciler comes once, and again after a lease
+    assert tick(patient, database) == NOTHING
+    held, waiting = jobs_of(database)
+    # then: the one holds for a lease from now on, the other can be claimed
+    assert held.lease_until is not None
+    assert held.lease_until <= at + timedelta(seconds=patient.lease_seconds + 60)
+    assert waiting.available_at <= waiting.created_at <= at + timedelta(seconds=60)
+    let_leases_run_out(database)
+    assert tick(patient, database) == Reconciled(returned=1, quarantined=0, announced_again=2)
+    assert broker.rung == [2]
+
+
+@pytest.mark.usefixtures("idle_worker")
+@pytest.mark.parametrize("written_ahead", ["rung_at", "available_at"])
+def test_a_bell_or_a_retry_of_a_clock_since_put_back_counts_as_unheard(
+    written_ahead: str, patient: Settings, database: Database, model_id: int, broker: Broker
+) -> None:
+    take_in(database, 1)
+    with database.transaction() as session:
+        session.execute(update(JobRow).values({written_ahead: now(session) + timedelta(hours=1)}))
+    assert tick(patient, database).announced_again == 1
+    assert tick(patient, database) == NOTHING
+    assert claimed(database, model_id).jobs
+
+
 def test_a_long_wait_behind_busy_workers_is_healthy(
     patient: Settings, database: Database, model_id: int, broker: Broker
 ) -> None:
