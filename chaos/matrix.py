@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.pictures import Pictures
 from chaos.check import check
-from chaos.faults import FAULTS, Fault
-from chaos.trial import Trial, wait_until
+from chaos.faults import Fault, possible_faults
+from chaos.feed import Feed
+from chaos.trial import PATIENCE, Trial, TrialFailed, wait_until
 
-#: Radiographs given before each strike, half through the inbox, half through the API.
+#: Radiographs given before each strike, half through the inbox, half through the API; more come while it lasts.
 GIVEN = 24
-_NO_FAULT = Fault("(no fault)", lambda _trial, _chance: None)
+_NO_FAULT = Fault("(no fault)", lambda _trial, _chance: True)
 
 
 @dataclass(frozen=True)
@@ -30,30 +31,30 @@ class Row:
     seconds: tuple[float, ...]  # from the end of each strike until everything was answered and moved on
 
     @property
+    def struck(self) -> int:
+        """How often it struck; a strike that found nothing to hurt does not count."""
+        return len(self.seconds)
+
+    @property
     def recovery(self) -> float:
         """The middle of the times, in seconds."""
         return median(self.seconds)
 
 
 def strike_each(trial: Trial, *, times: int, seed: int, say: Callable[[str], None]) -> Iterator[Row]:
-    """Strike every fault of the trial's back end so many times, and none at all for comparison.
+    """Strike every fault that is possible here so many times, and none at all for comparison.
 
     Raises:
-        TrialFailed: The installation did not recover in time.
+        TrialFailed: The installation did not recover in time, or there was nothing to strike.
     """
-    pictures, chance = Pictures(None), random.Random(seed)
-    for fault in (_NO_FAULT, *FAULTS):
-        if trial.back_end not in fault.back_ends:
-            continue
+    chance = random.Random(seed)
+    feed = Feed(trial, random.Random(seed + 1))
+    for fault in (_NO_FAULT, *possible_faults(trial)):
         before, seconds = check(trial), []
         for turn in range(times):
             say(f"{trial.back_end}: {fault.name}, {turn + 1} of {times}")
-            wait_until(trial.is_ready, "the installation is ready")
-            give(trial, pictures, GIVEN)
-            begun = trial.ended() or 0
-            wait_until(lambda begun=begun: (trial.ended() or 0) > begun, "work has begun")  # type: ignore[misc]
-            fault.strike(trial, chance)
-            seconds.append(wait_until(trial.is_quiet, f"everything is answered after: {fault.name}"))
+            wait_until(lambda: trial.is_whole() and trial.is_quiet(), "every process is there and nothing to do")
+            seconds.append(_strike(trial, fault, feed, chance))
         after = check(trial)
         yield Row(
             fault.name,
@@ -66,11 +67,16 @@ def strike_each(trial: Trial, *, times: int, seed: int, say: Callable[[str], Non
         )
 
 
-def give(trial: Trial, pictures: Pictures, count: int) -> None:
-    """Hand in so many radiographs, by turns through both doors; what a door refuses is not given."""
-    for content in pictures.make(count):
-        number = len(trial.given)
-        if number % 2:
-            trial.upload(f"upload-{number}.jpg", content)
-        else:
-            trial.drop(f"drop-{number}.jpg", content)
+def _strike(trial: Trial, fault: Fault, feed: Feed, chance: random.Random) -> float:
+    """Strike once while radiographs come in; return the seconds from the end of the strike until all is done."""
+    begun = trial.ended() or 0
+    feed.give(GIVEN)
+    wait_until(lambda: (trial.ended() or 0) > begun, "work has begun")
+    until = time.monotonic() + PATIENCE
+    with feed.flowing():
+        while not fault.strike(trial, chance):
+            if time.monotonic() > until:
+                raise TrialFailed(f"There was nothing to strike: {fault.name}.")
+        struck = time.monotonic()
+    wait_until(trial.is_quiet, f"everything is answered after: {fault.name}")
+    return time.monotonic() - struck

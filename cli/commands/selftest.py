@@ -56,7 +56,7 @@ def selftest(
 
 def _strike(minutes: float, seed: int, department: bool, each: int | None, as_json: bool) -> None:
     try:
-        from chaos import matrix, report, soak, trial
+        from chaos import faults, matrix, report, soak, trial
     except ImportError as error:
         raise ConfigurationError(f"{error}. Chaos needs `pip install 'fracture-queue[embedded,bench]'`.") from error
 
@@ -66,13 +66,15 @@ def _strike(minutes: float, seed: int, department: bool, each: int | None, as_js
         TemporaryDirectory(prefix="fracture-chaos-") as place,
         trial.running_trial(Path(place) / "home", back_end, FRACTURE_MODELS=str(models)) as running,
     ):
-        soaked, rows = None, list[matrix.Row]()
+        soaked, rows, left_out = None, list[matrix.Row](), faults.left_out(running)
+        if left_out:
+            click.echo(report.left_out_line(left_out), err=True)
         if each is None:
             soaked = soak.soak(running, minutes=minutes, seed=seed, say=partial(click.echo, err=True))
         else:
             rows = list(matrix.strike_each(running, times=each, seed=seed, say=partial(click.echo, err=True)))
     if as_json:
-        click.echo(json.dumps(report.document(soaked, rows), indent=2))
+        click.echo(json.dumps(report.document(soaked, rows, left_out), indent=2))
     else:
         click.echo("\n".join(report.matrix_lines(rows) if soaked is None else report.soak_lines(soaked)))
     clean = soaked.verdict.is_clean if soaked else not any(row.lost + row.doubled + row.altered for row in rows)
