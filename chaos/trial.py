@@ -169,6 +169,16 @@ class Trial:
 
     def upload(self, name: str, content: bytes) -> bool:
         """Upload a file through the API; only what was answered with 202 counts as given."""
+        try:
+            accepted = self.post(name, content)[0] == 202
+        except (OSError, http.client.HTTPException):
+            return False
+        if accepted:
+            self.given[name] = content
+        return accepted
+
+    def post(self, name: str, content: bytes) -> tuple[int, bytes]:
+        """Send one file to the API; return the answer's status and body."""
         boundary = uuid.uuid4().hex
         head = (
             f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
@@ -176,16 +186,13 @@ class Trial:
         )
         body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        connection = http.client.HTTPConnection("127.0.0.1", self.settings.port, timeout=30)
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.settings.port, timeout=30)
             connection.request("POST", "/api/v1/radiographs", body, headers)
-            accepted = connection.getresponse().status == 202
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
             connection.close()
-        except (OSError, http.client.HTTPException):
-            return False
-        if accepted:
-            self.given[name] = content
-        return accepted
 
     # what has become of it
 

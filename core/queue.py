@@ -64,6 +64,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_transport_options": transport,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # A Redis whose disk is full answers each command with an error (MISCONF); by default that ends the worker.
+        "broker_channel_error_retry": True,
         "result_backend": None,  # results are rows
         "task_ignore_result": True,
         "accept_content": ["json"],
