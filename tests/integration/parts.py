@@ -110,9 +110,16 @@ class Installation:
     # processes
 
     def start(self, role: str) -> subprocess.Popen[bytes]:
+        return self._start(role, "cli.main", role)
+
+    def start_dying(self, role: str, step: str) -> subprocess.Popen[bytes]:
+        """Start a role that kills itself at one of the steps in `dying`."""
+        return self._start(role, "tests.integration.dying", role, step)
+
+    def _start(self, role: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.home / f"{role}.log").open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "cli.main", role],
+                [sys.executable, "-m", module, *arguments],
                 env=self.environment,
                 cwd=PROJECT,
                 stdout=output,

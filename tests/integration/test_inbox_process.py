@@ -1,13 +1,18 @@
-"""The inbox's own process, killed whenever it has files in hand."""
+"""The inbox's own process, killed whenever it has files in hand, and at every step between claim and settle."""
 
+import signal
+import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
-from core.tables import ArrivalRow, JobRow, RadiographRow
+from core.records.claims import Outcome, store_outcomes
+from core.tables import ArrivalRow, JobRow, ModelVersionRow, RadiographRow
 from tests.conftest import draw_radiograph, wait_until
+from tests.fakes import claim, some_answer
+from tests.integration.dying import INBOX
 from tests.integration.parts import PATIENCE, Installation, kill
 
 
@@ -42,3 +47,56 @@ def test_an_inbox_that_is_killed_again_and_again_loses_and_doubles_nothing(insta
     with installation.database.reading() as session:
         for table in (RadiographRow, JobRow):
             assert session.scalar(select(func.count()).select_from(table)) == len(names)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_inbox_that_is_killed_at_each_step_records_each_file_once_and_settles_it(installation: Installation) -> None:
+    settings, done, failed = installation.settings, [], []
+    # given: a radiograph and a file that is none for each step; whoever comes next finds what the dead one left
+    for number, step in enumerate(INBOX):
+        done.append(f"{number}.png")
+        failed.append(f"{number}.txt")
+        (settings.inbox / done[-1]).write_bytes(draw_radiograph(number))
+        (settings.inbox / failed[-1]).write_text(f"no radiograph {number}")
+        process = installation.start_dying("inbox", step)
+        wait_until(partial(has_died, installation, process), within_seconds=PATIENCE, what=f"death at: {step}")
+        assert process.returncode == -signal.SIGKILL, step
+    # when: one comes that lives
+    process = installation.start("inbox")
+
+    def is_settled() -> bool:
+        classify(installation)
+        return len(below(settings.done)) + len(below(settings.failed)) == len(done) + 2 * len(failed)
+
+    wait_until(is_settled, within_seconds=PATIENCE, what="every file is settled")
+    process.terminate()
+    assert process.wait(timeout=PATIENCE) == 0
+    # then
+    assert below(settings.done) == sorted(done)
+    assert below(settings.failed) == sorted([*failed, *(f"{name}.reason.txt" for name in failed)])
+    assert below(settings.processing) == below(settings.inbox) == []
+    with installation.database.reading() as session:
+        assert sorted(session.scalars(select(ArrivalRow.name))) == sorted([*done, *failed])
+        for table in (RadiographRow, JobRow):
+            assert session.scalar(select(func.count()).select_from(table)) == len(done)
+
+
+def has_died(installation: Installation, process: subprocess.Popen[bytes]) -> bool:
+    classify(installation)
+    return process.poll() is not None
+
+
+def classify(installation: Installation) -> None:
+    """Be the worker: end everything that waits."""
+    with installation.database.reading() as session:
+        models = list(session.scalars(select(ModelVersionRow.id)))
+    while taken := claim(installation.database, *models):
+        with installation.database.transaction() as session:
+            outcomes = [Outcome(job=job, answer=some_answer(), engine="fake") for job in taken.jobs]
+            store_outcomes(session, taken, outcomes, "worker@test:1")
+
+
+def below(folder: Path) -> list[str]:
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"
+    )
