@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,12 @@ from core.database import Database
 from core.home import prepare_home
 from core.schema import migrate
 from core.settings import Settings
-from core.tables import ArrivalRow
+from core.storage import FolderStore
+from core.tables import ArrivalRow, Base, JobRow, RadiographRow
 from tests.conftest import PROJECT, add_model, draw_radiograph, wait_until
+from tests.integration.dying import INTAKE
+from worker.doctor.ailments import SAFE_AGE_SECONDS, Premises
+from worker.doctor.examination import examine
 
 COMMAND = [sys.executable, "-m", "cli.main", "web"]
 
@@ -52,8 +56,22 @@ class Server:
         self.database = Database(self.settings.database_url)
         migrate(self.database)
         add_model(self.database, "kind")
-        self.process = subprocess.Popen(COMMAND, env=self.environment, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
+        self.start()
+
+    def start(self, command: Sequence[str] = COMMAND) -> None:
+        self.process = subprocess.Popen(command, env=self.environment, cwd=PROJECT, stderr=subprocess.PIPE, text=True)
         wait_until(self.answers, within_seconds=30, what="the server answers")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def count(self, table: type[Base]) -> int:
+        with self.database.reading() as session:
+            return session.scalar(select(func.count()).select_from(table)) or 0
+
+    def stored(self) -> list[Path]:
+        return [path for path in (self.settings.home / "store").rglob("*") if path.is_file()]
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -83,8 +101,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "home")
     yield server
     if server.process.poll() is None:
-        server.process.kill()
-        server.process.communicate()
+        server.kill()
     server.database.dispose()
 
 
@@ -111,17 +128,62 @@ def test_a_second_server_on_the_same_port_says_so_and_ends_with_2(server: Server
 
 
 def test_a_client_that_goes_away_in_the_middle_leaves_nothing_behind(server: Server) -> None:
-    body = form(("half.png", draw_radiograph(1)))
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        head = f"POST /api/v1/radiographs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
-        connection.sendall(
-            head.encode() + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + body[: len(body) // 2]
-        )
+        connection.sendall(half_an_upload())
 
     assert server.ask("GET", "/results")[0] == 200
-    with server.database.reading() as session:
-        assert session.scalar(select(func.count()).select_from(ArrivalRow)) == 0
-    assert not [path for path in (server.settings.home / "store").rglob("*") if path.is_file()]
+    assert server.count(ArrivalRow) == 0
+    assert server.stored() == []
+
+
+def test_a_server_that_is_killed_in_the_middle_of_an_upload_has_kept_nothing_of_it(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(half_an_upload())
+        assert server.ask("GET", "/healthz")[0] == 200  # it has seen the upload by now
+        server.kill()
+
+    assert server.count(ArrivalRow) == 0
+    assert server.stored() == []
+    server.start()
+    assert server.ask("POST", "/api/v1/radiographs", form(("whole.png", draw_radiograph(1))))[0] == 202
+
+
+def test_a_server_that_is_killed_between_storing_and_answering_shows_nothing_half_done(server: Server) -> None:
+    # given: each of these uploads kills the server
+    uploads = [form((f"{number}.png", draw_radiograph(number))) for number in range(len(INTAKE))]
+    for upload, step in zip(uploads, INTAKE, strict=True):
+        server.kill()
+        server.start([sys.executable, "-m", "tests.integration.dying", "web", step])
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            server.ask("POST", "/api/v1/radiographs", upload)
+        server.process.communicate(timeout=30)
+        assert server.process.returncode == -signal.SIGKILL, step
+    # then: what was committed is whole, and what was not leaves no more than files that the doctor finds
+    assert [server.count(table) for table in (ArrivalRow, RadiographRow, JobRow)] == [2, 2, 2]
+    long_ago = time.time() - 2 * SAFE_AGE_SECONDS
+    for path in server.stored():
+        os.utime(path, (long_ago, long_ago))
+    store = FolderStore.at(server.settings.store_url)
+    verdicts = list(examine(Premises(server.settings, server.database, store, "test", deep=True), fix=True))
+    counts = {verdict.check: verdict.found.count for verdict in verdicts if verdict.found}
+    assert counts["half-written files"] == 1
+    assert counts["forgotten files"] == 2
+    assert "originals" not in counts
+    assert len(server.stored()) == 2
+    # when: their senders try again
+    server.start()
+    answers = [json.loads(server.ask("POST", "/api/v1/radiographs", upload)[1])["files"][0] for upload in uploads]
+    # then
+    assert [answer["status"] for answer in answers] == ["accepted"] * len(uploads)
+    assert [answer["duplicate"] for answer in answers] == [False] * (len(uploads) - 2) + [True, True]
+    assert server.count(RadiographRow) == server.count(JobRow) == len(server.stored()) == len(uploads)
+
+
+def half_an_upload() -> bytes:
+    """Write the head of a request and half of its body."""
+    body = form(("half.png", draw_radiograph(1)))
+    head = f"POST /api/v1/radiographs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + body[: len(body) // 2]
 
 
 def test_an_upload_that_is_too_large_is_answered_with_a_sentence(server: Server) -> None:
