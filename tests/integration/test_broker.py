@@ -119,6 +119,10 @@ def test_two_installations_on_one_broker_do_not_hear_each_other(
             keys = {key.decode() for key in client.scan_iter()}
         assert keys
         assert all(key.startswith(("fracture-queue:", "other:")) for key in keys), keys
+        other.start_worker()
+        installation.take_in(*(draw_radiograph(seed) for seed in range(10, 14)))
+        other.wait_for(done=3)
+        installation.wait_for(done=8)
     finally:
         other.close()
 
