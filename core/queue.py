@@ -31,6 +31,8 @@ WORK_QUEUE = "work"  # bells
 UPKEEP_QUEUE = "upkeep"  # the reconciler's ticks; apart, so that they never stand behind thousands of bells
 WORK_TASK = "fracture.work"
 RECONCILE_TASK = "fracture.reconcile"
+#: How far apart the clocks of beat's machine and a worker's may be.
+_TICK_EXPIRES_SECONDS = 600.0
 #: Most bells for one call; every bell's task goes on until nothing waits, so more would only ring into the void.
 MOST_BELLS = 64
 
@@ -97,8 +99,10 @@ def configuration(settings: Settings) -> dict[str, Any]:
                 "task": RECONCILE_TASK,
                 # By the steady clock: beat would fall silent for an hour when the machine's clock is put back by one.
                 "schedule": schedule(timedelta(seconds=settings.reconcile_seconds), nowfun=_steady_now),
-                # A tick that nobody took in time is worthless; without this they pile up while no worker runs.
-                "options": {"expires": max(1.0, settings.reconcile_seconds)},
+                # A tick that nobody took in time is worthless; without this they pile up while no worker runs. Not
+                # sooner, because it is judged by the clock of the machine that takes it: a worker whose clock was
+                # some seconds ahead of beat's would throw every tick away.
+                "options": {"expires": _TICK_EXPIRES_SECONDS},
             }
         },
         "beat_max_loop_interval": min(5.0, settings.reconcile_seconds),

@@ -39,6 +39,11 @@ def test_ticks_of_the_clock_never_stand_behind_bells() -> None:
     assert celery["task_routes"]["fracture.reconcile"]["queue"] != celery["task_default_queue"]
 
 
+def test_a_tick_also_reaches_a_worker_whose_clock_is_minutes_ahead() -> None:
+    tick = configuration(Settings())["beat_schedule"]["reconcile"]
+    assert tick["options"]["expires"] > 300
+
+
 def test_children_start_with_spawn_and_have_time_to_load(settings: Settings) -> None:
     celery = configuration(settings)
     assert celery["worker_pool_start_method"] == "spawn"
