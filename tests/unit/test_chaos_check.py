@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import text
 
+from chaos import faults, report
 from chaos.check import Verdict, check
+from chaos.matrix import Row
 from chaos.trial import EMBEDDED, Trial
 from core.database import Database
 from core.settings import Settings
@@ -101,3 +104,25 @@ def test_each_harm_is_found(trial: Trial, harm: Callable[[Trial], None], found: 
     verdict = check(trial)
     assert verdict == Verdict(**{"given": GIVEN, "lost": 0, "doubled": 0, "altered": 0, "left": 0, **found})
     assert verdict.is_clean == (not found)
+
+
+def test_what_cannot_strike_here_is_left_out_in_words(trial: Trial) -> None:
+    left_out = faults.left_out(trial)
+    assert left_out == ["disk of the originals full", "disk of the inbox full"]
+    assert not {fault.name for fault in faults.possible_faults(trial)} & {*left_out, "PostgreSQL stopped and started"}
+    assert report.left_out_line(left_out).endswith("disk of the originals full, disk of the inbox full.")
+    assert report.document(None, [], left_out)["left_out"] == left_out
+
+
+def test_a_strike_without_anything_to_hurt_does_not_count(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaos.faults._PATIENCE", 0.0)  # this trial runs no process at all
+    for fault in faults.possible_faults(trial):
+        if "killed" in fault.name and "Redis" not in fault.name and "`up`" not in fault.name:
+            assert not fault.strike(trial, random.Random(0)), fault.name
+
+
+def test_a_row_says_how_often_it_struck() -> None:
+    row = Row("Redis paused", EMBEDDED, given=24, lost=0, doubled=0, altered=0, seconds=(2.0, 1.0, 6.0))
+    assert list(report.matrix_lines([row]))[2:] == [
+        "| Redis paused | SQLite, embedded Redis | 3 | 24 | 0 | 0 | 0 | 2.0 (1.0-6.0) |"
+    ]
