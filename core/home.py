@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
 from pathlib import Path
 
 from core.database import Database
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, Unavailable
 from core.schema import check_schema
 from core.settings import Settings
+
+#: A disk that is full, a share that is away: passing, so that a supervisor starts the role again instead of giving up.
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
 
 
 def prepare_home(settings: Settings) -> None:
@@ -18,6 +22,7 @@ def prepare_home(settings: Settings) -> None:
 
     Raises:
         ConfigurationError: One cannot be made or written.
+        Unavailable: Likewise, but only for the moment.
     """
     folders = [settings.home, settings.inbox, settings.processing, settings.done, settings.failed, settings.logs]
     if settings.store_path is not None:
@@ -29,7 +34,8 @@ def prepare_home(settings: Settings) -> None:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise ConfigurationError(f"The folder {folder} cannot be made or written: {error.strerror}.") from error
+            kind = Unavailable if error.errno in _PASSING else ConfigurationError
+            raise kind(f"The folder {folder} cannot be made or written: {error.strerror}.") from error
 
 
 def prepare_runtime(folder: Path) -> None:

@@ -35,6 +35,7 @@ def run_inbox(settings: Settings) -> None:
 
     Raises:
         ConfigurationError: Folders or tables are unusable, or another inbox process has this inbox.
+        Unavailable: A disk is full, or the database is away.
     """
     prepare_home(settings)
     database = Database(settings.database_url)

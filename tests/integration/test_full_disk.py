@@ -13,11 +13,13 @@ from redis.exceptions import RedisError
 
 from chaos.check import check
 from chaos.disks import Disk, DiskFailed, mounted
+from chaos.faults import kill_inbox
 from chaos.feed import Feed
 from chaos.trial import EMBEDDED, Trial, running_trial, wait_until
 from tests.conftest import FAST, draw_radiograph
 
-ROLES = ("redis", "web", "inbox", "worker", "beat")
+#: Those that nobody kills.
+ROLES = ("redis", "web", "worker", "beat")
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         pytest.skip(f"no file system can be mounted here: {error}")
 
 
-def test_a_full_disk_refuses_in_words_loses_nothing_and_ends_no_process(disk: Disk) -> None:
+def test_a_full_disk_refuses_in_words_loses_nothing_and_ends_nothing_for_good(disk: Disk) -> None:
     home = disk.folder
     on_it = {"FRACTURE_STORE_URL": f"file://{home / 'originals'}", "FRACTURE_INBOX": str(home / "inbox")}
     with running_trial(home, EMBEDDED, **FAST, **on_it) as trial:
@@ -50,6 +52,10 @@ def test_a_full_disk_refuses_in_words_loses_nothing_and_ends_no_process(disk: Di
         assert not trial.is_ready()
         assert not trial.is_quiet()
         wait_until(lambda: not listens(trial), "Redis refuses to serve the worker")
+        # and: the inbox, killed now, cannot start
+        assert kill_inbox(trial, random.Random())
+        started: set[int] = set()
+        wait_until(lambda: len(note_inbox(trial, started)) >= 2, "the inbox has failed to start and tries again")
         # when, then: there is room again
         disk.make_room()
         feed.give(4)
@@ -59,6 +65,13 @@ def test_a_full_disk_refuses_in_words_loses_nothing_and_ends_no_process(disk: Di
         verdict = check(trial)
     assert verdict.is_clean, verdict
     assert verdict.given == 44
+
+
+def note_inbox(trial: Trial, started: set[int]) -> set[int]:
+    """Add the inbox's process of this moment to those seen."""
+    if (process := trial.role("inbox")) is not None:
+        started.add(process.pid)
+    return started
 
 
 def pids(trial: Trial) -> dict[str, int]:

@@ -1,10 +1,12 @@
+import errno
 from pathlib import Path
 
 import pytest
 
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, Unavailable
 from core.home import prepare_home, prepare_runtime
 from core.settings import Settings
+from tests.fakes import raising
 
 
 def test_all_folders_are_made_and_nothing_is_left_in_them(settings: Settings) -> None:
@@ -23,6 +25,12 @@ def test_a_folder_that_cannot_be_made_is_named(settings: Settings) -> None:
     settings.home.parent.mkdir(parents=True, exist_ok=True)
     settings.home.write_text("a file in the way")
     with pytest.raises(ConfigurationError, match=f"The folder {settings.home} cannot be made or written: File exists"):
+        prepare_home(settings)
+
+
+def test_a_full_disk_is_no_wrong_configuration(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "touch", raising(errno.ENOSPC))
+    with pytest.raises(Unavailable, match=f"The folder {settings.home} cannot be made or written: No space left"):
         prepare_home(settings)
 
 
