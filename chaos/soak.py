@@ -32,7 +32,7 @@ def soak(trial: Trial, *, minutes: float, seed: int, say: Callable[[str], None])
     """Strike faults at random for so many minutes, then wait until everything is answered, and check.
 
     Raises:
-        TrialFailed: The installation did not become quiet.
+        TrialFailed: The installation gave up, or did not become quiet.
     """
     began = time.monotonic()
     struck: list[str] = []
@@ -46,6 +46,7 @@ def soak(trial: Trial, *, minutes: float, seed: int, say: Callable[[str], None])
             if hit:
                 struck.append(fault.name)
             words = fault.name if hit else f"nothing to strike: {fault.name}"
+            trial.check_alive()
             say(f"{time.monotonic() - began:6.1f} s: {words}; {len(trial.given)} radiographs so far")
     wait_until(trial.is_quiet, "everything is answered", _SETTLE)
     return Soaked(check(trial), tuple(struck), seed, time.monotonic() - began)

@@ -74,6 +74,16 @@ class Trial:
         if self._up is not None:
             self._up.wait(PATIENCE)
 
+    def check_alive(self) -> None:
+        """Check that `up` has not given up.
+
+        Raises:
+            TrialFailed: It has; with its last words.
+        """
+        if self._up is not None and self._up.poll() is not None:
+            said = (self.settings.home / "up.out").read_text(errors="replace").strip().splitlines()
+            raise TrialFailed(f"`up` ended by itself with exit code {self._up.returncode}: {' '.join(said[-3:])}")
+
     def is_ready(self) -> bool:
         """Whether `/readyz` says so."""
         return self._get("/readyz") == 200
@@ -215,7 +225,12 @@ class Trial:
         return counts[JobStatus.WAITING] + counts[JobStatus.RUNNING]
 
     def is_quiet(self) -> bool:
-        """Whether nothing is on its way any more: no file in the inbox or in processing, no job unfinished."""
+        """Whether nothing is on its way any more: no file in the inbox or in processing, no job unfinished.
+
+        Raises:
+            TrialFailed: Nothing will ever be, because `up` has given up.
+        """
+        self.check_alive()
         if self.unfinished() != 0:
             return False
         folders = self.settings.inbox, self.settings.processing

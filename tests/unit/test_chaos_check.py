@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,7 +13,7 @@ from sqlalchemy import text
 from chaos import faults, report
 from chaos.check import Verdict, check
 from chaos.matrix import Row
-from chaos.trial import EMBEDDED, Trial
+from chaos.trial import EMBEDDED, Trial, TrialFailed
 from core.database import Database
 from core.settings import Settings
 from tests.conftest import add_model, draw_radiograph
@@ -119,6 +121,15 @@ def test_a_strike_without_anything_to_hurt_does_not_count(trial: Trial, monkeypa
     for fault in faults.possible_faults(trial):
         if "killed" in fault.name and "Redis" not in fault.name and "`up`" not in fault.name:
             assert not fault.strike(trial, random.Random(0)), fault.name
+
+
+def test_an_installation_that_gave_up_is_noticed(trial: Trial) -> None:
+    trial.check_alive()
+    (trial.settings.home / "up.out").write_text("Starting ...\ninbox cannot run: the disk is on strike.\n")
+    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(2)"]) as ended:
+        trial._up = ended
+    with pytest.raises(TrialFailed, match=r"exit code 2: .*the disk is on strike"):
+        trial.is_quiet()
 
 
 def test_a_row_says_how_often_it_struck() -> None:
