@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 
 from core.database import Database
@@ -26,3 +27,11 @@ def installation_here() -> tuple[Settings, Database]:
     """
     settings = settings_here()
     return settings, open_installation(settings)
+
+
+def actor_here() -> str:
+    """Return who runs this command, for the audit trail."""
+    try:
+        return f"command:{getpass.getuser()}"
+    except (KeyError, OSError):  # in a container the number may belong to nobody
+        return f"command:{os.getuid()}"

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import click
 
-from core.errors import ConfigurationError, FractureError, ModelError, NotFound
+from core.errors import AccountRefused, ConfigurationError, FractureError, ModelError, NotFound
 
 #: Command to the module that defines it, and one line for `--help`, so that listing loads none of them.
 COMMANDS = {
@@ -28,6 +28,8 @@ COMMANDS = {
     "check": "Look over the installation and say what is wrong.",
     "doctor": "Find what is stuck, lost or damaged, and mend it.",
     "selftest": "Send known images through a temporary installation and check the answers.",
+    "user": "Add people who may sign in, change and disable them.",
+    "token": "Make and revoke keys to the API for programs.",
     "migrate": "Bring the database's tables to this program's revision.",
     "train": "Train a model with one of the recipes.",
     "ensemble": "Average the networks of several training runs.",
@@ -35,6 +37,10 @@ COMMANDS = {
     "publish": "Turn a training run into a model bundle.",
     "bench": "Measure how fast this machine is.",
 }
+
+
+#: Ours to say, the user's to mend: exit code 2, like click's own complaints.
+_WRONG_USE = (AccountRefused, ConfigurationError, ModelError, NotFound)
 
 
 class LazyGroup(click.Group):
@@ -83,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 2
     except FractureError as error:
         click.echo(f"fracture-queue: {error}", err=True)
-        code = 2 if isinstance(error, (ConfigurationError, ModelError, NotFound)) else 1
+        code = 2 if isinstance(error, _WRONG_USE) else 1
     except BrokenPipeError:
         # The reader (`| head`) has gone; Python would complain once more while closing standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -124,6 +124,12 @@ class ModelMismatch(ModelError):
     code = "model-mismatch"
 
 
+class AccountRefused(FractureError):
+    """A user or a token cannot be made or changed that way."""
+
+    code = "account"
+
+
 class NotFound(FractureError):
     """There is no such record."""
 

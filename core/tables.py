@@ -106,6 +106,19 @@ class ReviewKind(enum.StrEnum):
     WITHDRAWN = "withdrawn"  # the review before it does not stand any more
 
 
+class Role(enum.StrEnum):
+    """What a person or a program may do: each may what those before it may, and more."""
+
+    VIEWER = "viewer"  # looks
+    REVIEWER = "reviewer"  # uploads, reviews, retries
+    ADMIN = "admin"  # everything
+
+    def covers(self, least: Role) -> bool:
+        """Whether this role may what `least` may; compared as words, roles would follow the alphabet."""
+        order = list(Role)
+        return order.index(self) >= order.index(least)
+
+
 def _words(kind: type[enum.StrEnum]) -> Enum:
     """Store an enum as its words, without a database type that every new word would have to migrate."""
     return Enum(
@@ -374,3 +387,31 @@ class CounterRow(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(64))  # the table and the status: "jobs waiting"
     change: Mapped[int] = mapped_column(BigInteger)
+
+
+class UserRow(Base):
+    """A person who signs in. Rows are never deleted: the audit trail names them."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    role: Mapped[Role] = mapped_column(_words(Role))
+    password_hash: Mapped[str] = mapped_column(Text)  # argon2id with its parameters and salt
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]  # cannot sign in since then
+    sessions_from: Mapped[datetime]  # sessions that began earlier are void
+
+
+class TokenRow(Base):
+    """A program's key to the API. The key itself is kept nowhere."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    role: Mapped[Role] = mapped_column(_words(Role))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)  # of the key
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]  # to the minute
+    revoked_at: Mapped[datetime | None]

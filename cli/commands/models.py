@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import re
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cli.environment import installation_here, settings_here
+from cli.environment import actor_here, installation_here, settings_here
 from core.bundle import find_bundles
 from core.records.models import list_models, register_bundles, set_active
 
@@ -27,7 +26,7 @@ def list_(as_json: bool) -> None:
     """List the models that this installation knows."""
     settings, database = installation_here()
     with database.transaction() as session:
-        versions = register_bundles(session, find_bundles(settings.models), _actor())
+        versions = register_bundles(session, find_bundles(settings.models), actor_here())
     if as_json:
         click.echo(json.dumps([{**vars(version), "full_name": version.full_name} for version in versions], indent=2))
         return
@@ -128,11 +127,7 @@ def import_(
 def _switch(model: str, *, active: bool) -> None:
     _, database = installation_here()
     with database.transaction() as session:
-        register_bundles(session, find_bundles(settings_here().models), _actor())
-        chosen = set_active(session, model, active=active, actor=_actor())
+        register_bundles(session, find_bundles(settings_here().models), actor_here())
+        chosen = set_active(session, model, active=active, actor=actor_here())
         left = [version.full_name for version in list_models(session) if version.active]
     click.echo(f"{chosen.full_name} is {'active' if active else 'not active'}. Active: {', '.join(left) or 'none'}.")
-
-
-def _actor() -> str:
-    return f"command:{getpass.getuser()}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
-
 import click
 
-from cli.environment import installation_here
+from cli.environment import actor_here, installation_here
 from core.errors import BrokerUnavailable
 from core.queue import ring
 from core.records.jobs import retry_jobs
@@ -25,7 +23,7 @@ def retry(ids: tuple[int, ...], failed: bool, code: str | None) -> None:
         raise click.UsageError("Give radiograph IDs, or --failed, or --error CODE.")
     settings, database = installation_here()
     with database.transaction() as session:
-        jobs = retry_jobs(session, actor=f"command:{getpass.getuser()}", radiograph_ids=ids or None, code=code)
+        jobs = retry_jobs(session, actor=actor_here(), radiograph_ids=ids or None, code=code)
     if jobs:
         try:
             ring(len(jobs), settings)
