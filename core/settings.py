@@ -95,7 +95,19 @@ class Settings:
     engine: str = _setting("litert", _one_of(*ENGINES), "How networks are run: `litert` or `keras`")
     host: str = _setting("127.0.0.1", str, "The address that the page listens on")
     port: int = _setting(8000, _whole(1, 65535), "The port that the page listens on")
-    secret_key: str = _setting("", str, "Signs browser sessions", "made at the first start, in the home folder")
+    secret_key: str = _setting(
+        "",
+        str,
+        "Signs browser sessions; beyond loopback it has at least 32 characters",
+        "made at the first start, in the home folder",
+    )
+    behind_tls: bool = _setting(
+        False, _flag, "The page is reached by https alone: a proxy in front of it ends TLS. Binds cookies to https", "0"
+    )
+    reads_per_minute: int = _setting(
+        3000, _whole(0), "Most reads of one user, token or address a minute; not on loopback; 0: no limit"
+    )
+    writes_per_minute: int = _setting(300, _whole(0), "Likewise of uploads and other writes")
 
     worker_processes: int = _setting(0, _whole(0, 256), "Processes that classify; 0: one per processor core", "0")
     batch_size: int = _setting(8, _whole(1, 1024), "Radiographs that a worker claims at once")

@@ -83,7 +83,7 @@ def get_one(asked: dict[str, Any], radiograph_id: int) -> dict[str, Any]:
 @blueprint.response(202, schemas.Retried)
 def post_retry(radiograph_id: int) -> dict[str, Any]:
     """Send what failed, was set aside or was cancelled back to waiting; 409 where nothing of it has ended that way."""
-    jobs = retry(radiograph_id, actor="api")
+    jobs = retry(radiograph_id)
     if not jobs:
         raise NothingToRetry
     return {"id": radiograph_id, "jobs": jobs}

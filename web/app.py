@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from flask import Flask
 from jinja2 import StrictUndefined
@@ -16,27 +17,36 @@ from core.ingest import Ingest
 from core.settings import Settings
 from core.storage import FolderStore
 from web import (
+    access,
     api,
     api_reviews,
     exports,
     health,
+    identity,
     images,
     openapi,
     problems,
     queue,
     radiograph,
+    rates,
     reference,
     results,
     review,
     review_figures,
     security,
+    sign_in,
     upload,
     words,
 )
+from web.attempts import Attempts
+from web.door import Door
 from web.identifiers import IdentifierConverter
 from web.limits import most_body_bytes, most_form_parts
 from web.parts import EXTENSION, Parts
 from web.secret import secret_key
+
+#: Of a session in which nothing is asked for: a working day.
+_SESSION_LIFETIME = timedelta(hours=12)
 
 
 def create_app(settings: Settings, *, announce: Callable[[int], None] | None = None) -> Flask:
@@ -56,6 +66,10 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
         MAX_FORM_PARTS=most_form_parts(settings),
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_SECURE=settings.behind_tls,
+        # Browsers keep one jar for all ports of a machine; with this prefix only https may fill it.
+        SESSION_COOKIE_NAME="__Host-fracture-queue" if settings.behind_tls else f"fracture-queue-{settings.port}",
+        PERMANENT_SESSION_LIFETIME=_SESSION_LIFETIME,
     )
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -65,12 +79,17 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
     database, store = Database(settings.database_url), FolderStore.at(settings.store_url)
     announce = announce or announcer(settings, database)
     ingest = Ingest(settings, database, store, announce)
-    app.extensions[EXTENSION] = Parts(settings, database, store, ingest, announce)
+    door = Door(settings, database)
+    app.extensions[EXTENSION] = Parts(settings, database, store, ingest, announce, door, Attempts())
 
+    # In this order for each request: may it come from there at all, who asks, how often, and for what.
     security.guard(app, settings)
+    identity.identify_everybody(app)
+    rates.limit_rates(app, settings)
+    access.guard_endpoints(app)
     problems.answer_errors(app)
     words.add_filters(app)
-    for page in (upload, results, radiograph, review, review_figures, queue, reference):
+    for page in (sign_in, upload, results, radiograph, review, review_figures, queue, reference):
         app.register_blueprint(page.blueprint)
     app.register_blueprint(exports.blueprint)
     described = openapi.describe(app)

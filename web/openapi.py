@@ -76,9 +76,15 @@ def describe(app: Flask) -> Api:
         API_VERSION="v1",
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX=PREFIX,
-        API_SPEC_OPTIONS={"info": {"description": PURPOSE, "license": {"name": "Apache-2.0"}}},
+        API_SPEC_OPTIONS={
+            "info": {"description": PURPOSE, "license": {"name": "Apache-2.0"}},
+            # Either: on one's own machine, before the first user is added, nobody signs in.
+            "security": [{"bearer": []}, {}],
+        },
     )
     api = Api(app)
+    bearer = {"type": "http", "scheme": "bearer", "description": "A key that `fracture-queue token add` made."}
+    api.spec.components.security_scheme("bearer", bearer)
     api.register_converter(IdentifierConverter, _identifier_schema)
     return api
 

@@ -11,6 +11,8 @@ from core.database import Database
 from core.ingest import Ingest
 from core.settings import Settings
 from core.storage import FolderStore
+from web.attempts import Attempts
+from web.door import Door
 
 EXTENSION = "fracture-queue"
 
@@ -24,6 +26,8 @@ class Parts:
     store: FolderStore
     ingest: Ingest
     announce: Callable[[int], None]  # rings for a number of jobs; may raise `BrokerUnavailable`
+    door: Door  # whether anybody has to sign in
+    attempts: Attempts  # failed sign-ins
 
 
 def parts() -> Parts:

@@ -41,6 +41,28 @@ class ForeignRequest(FractureError):
     code = "foreign-request"
 
 
+class SignInNeeded(FractureError):
+    """Sign in first; programs send a token (`fracture-queue token add`) as `Authorization: Bearer`."""
+
+    code = "sign-in-needed"
+
+
+class RoleTooSmall(FractureError):
+    """Who asks may not do this."""
+
+    code = "role-too-small"
+
+
+class TooOften(FractureError):
+    """Too many requests; wait."""
+
+    code = "too-often"
+
+    def __init__(self, message: str, wait_seconds: int) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
+
+
 class NothingToRetry(FractureError):
     """No job of this radiograph has failed, been set aside or been cancelled."""
 
@@ -50,25 +72,30 @@ class NothingToRetry(FractureError):
 #: The first class that fits decides.
 _STATUS: tuple[tuple[type[FractureError], int], ...] = (
     (BadParameter, 400),
+    (SignInNeeded, 401),
     (ForeignRequest, 403),
+    (RoleTooSmall, 403),
     (NotFound, 404),
     (NothingToRetry, 409),
     (Conflict, 409),
     (TooMuchAtOnce, 413),
     (NoFiles, 422),
     (RejectedImage, 422),
+    (TooOften, 429),
     (Unavailable, 503),
     (ConfigurationError, 503),
     (ModelError, 503),
 )
 _TITLES = {
     400: "This request cannot be understood",
+    401: "Sign in first",
     403: "This request is refused",
     404: "Not found",
     405: "Not possible here",
     409: "Not possible any more",
     413: "Too much at once",
     422: "This cannot be used",
+    429: "Too often",
     500: "Something went wrong",
     503: "Not available for the moment",
 }
@@ -90,7 +117,12 @@ def answer_errors(app: Flask) -> None:
         status = next((number for kind, number in _STATUS if isinstance(error, kind)), 500)
         if status >= 500:
             log.warning("%s %s: %s", request.method, request.url_rule, error)
-        return _problem(status, error.code, str(error))
+        answer = _problem(status, error.code, str(error))
+        if isinstance(error, SignInNeeded):
+            answer.headers["WWW-Authenticate"] = "Bearer"
+        if isinstance(error, TooOften):
+            answer.headers["Retry-After"] = str(error.wait_seconds)
+        return answer
 
     @app.errorhandler(HTTPException)
     def _on_http_error(error: HTTPException) -> Response:

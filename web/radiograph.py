@@ -13,6 +13,7 @@ from core.records.fractures import FRACTURE_TASK, affirms
 from core.records.jobs import RETRYABLE, retry_jobs
 from core.records.results import get_radiograph
 from core.tables import ENDED
+from web.identity import actor_words
 from web.parts import parts
 
 log = logging.getLogger(__name__)
@@ -50,11 +51,11 @@ def post_retry(radiograph_id: int) -> Response:
 
     Errors: 404 there is no such radiograph.
     """
-    retry(radiograph_id, actor="page")
+    retry(radiograph_id)
     return redirect(url_for(".radiograph_page", radiograph_id=radiograph_id), 303)
 
 
-def retry(radiograph_id: int, *, actor: str) -> list[int]:
+def retry(radiograph_id: int) -> list[int]:
     """Send a radiograph's ended jobs back to waiting and ring; return them.
 
     A broker that is away changes nothing: the work waits in the database and is announced later.
@@ -64,7 +65,7 @@ def retry(radiograph_id: int, *, actor: str) -> list[int]:
     """
     with parts().database.transaction() as session:
         get_radiograph(session, radiograph_id)
-        jobs = retry_jobs(session, actor=actor, radiograph_ids=[radiograph_id])
+        jobs = retry_jobs(session, actor=actor_words(), radiograph_ids=[radiograph_id])
     if jobs:
         try:
             parts().announce(len(jobs))

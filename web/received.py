@@ -13,6 +13,7 @@ from werkzeug.datastructures import FileStorage
 from core.ingest import Incoming, displayable
 from core.records.intake import Intake, Submission
 from core.tables import Source
+from web.identity import Kind, actor_words, who
 from web.parameters import Whole, read
 from web.parts import parts
 from web.problems import BadParameter, NoFiles, TooMuchAtOnce
@@ -98,6 +99,7 @@ def take_upload(source: Source) -> Intake:
         )
     submission = Submission(
         source=source,
+        actor="door" if who().kind is Kind.OPEN else actor_words(),
         name=displayable(request.form.get("name") or " ").strip()[:_LONGEST_SUBMISSION_NAME],
         continues=read(UploadParameters, request.form, strict=False).get("submission"),
     )

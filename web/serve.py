@@ -12,11 +12,13 @@ from waitress.server import create_server
 
 from core.database import Database
 from core.errors import ConfigurationError
+from core.records.users import any_admin
 from core.schema import check_schema
 from core.settings import Settings
 from web.app import create_app
+from web.door import is_loopback
 from web.limits import most_body_bytes
-from web.security import is_loopback
+from web.parts import parts
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ _THREADS = 8
 _CHANNEL_SECONDS = 120
 #: Waitress itself cuts off only what is far too large, so that everything nearer gets our own sentence.
 _CUT_OFF_FACTOR = 2
+#: Whoever guesses the key signs sessions of their own, and can try without asking us.
+_SHORTEST_KEY = 32
 
 
 def serve(settings: Settings) -> None:
@@ -35,10 +39,10 @@ def serve(settings: Settings) -> None:
         ConfigurationError: The address is in use or not allowed, or the database's tables do not fit.
         DatabaseUnavailable: The database cannot be reached.
     """
-    refuse_open_door(settings)
     database = Database(settings.database_url)
     try:
         check_schema(database)
+        refuse_open_door(settings, database)
     finally:
         database.dispose()
     server = open_server(settings)
@@ -56,16 +60,20 @@ def open_server(settings: Settings) -> Any:
     Raises:
         ConfigurationError: The address cannot be used.
     """
+    app = create_app(settings)
+    with app.app_context():
+        parts().door.look()  # else a probe of `/healthz`, which touches no database, would not know
     try:
         return create_server(
-            create_app(settings),
+            app,
             host=settings.host,
             port=settings.port,
             threads=_THREADS,
             channel_timeout=_CHANNEL_SECONDS,
             max_request_body_size=_CUT_OFF_FACTOR * most_body_bytes(settings),
             ident=None,
-            clear_untrusted_proxy_headers=True,
+            # Nothing believes them, but `web.security` has to see that there are some.
+            clear_untrusted_proxy_headers=False,
         )
     except OSError as error:
         place = f"{settings.port} on {settings.host}"
@@ -78,17 +86,26 @@ def open_server(settings: Settings) -> Any:
         raise ConfigurationError(f"FRACTURE_HOST={settings.host!r} cannot be used: {error}.") from error
 
 
-def refuse_open_door(settings: Settings) -> None:
-    """Refuse to listen beyond this machine without a key that somebody chose on purpose.
+def refuse_open_door(settings: Settings, database: Database) -> None:
+    """Refuse to listen beyond this machine unless somebody can sign in, and sessions are signed with a chosen key.
 
     Raises:
-        ConfigurationError: The host is no loopback address and there is no `FRACTURE_SECRET_KEY`.
+        ConfigurationError: Says what is missing, and what to type.
     """
-    if not is_loopback(settings.host) and not settings.secret_key:
-        raise ConfigurationError(
-            f"FRACTURE_HOST={settings.host!r} would open the page, which has no sign-in, to other machines; "
-            "set FRACTURE_SECRET_KEY as well if that is meant."
+    if is_loopback(settings.host):
+        return
+    problems = []
+    if len(settings.secret_key) < _SHORTEST_KEY:
+        problems.append(
+            "Set FRACTURE_SECRET_KEY, which signs sessions, to something that nobody guesses, at least "
+            f"{_SHORTEST_KEY} characters: `openssl rand -hex 32` prints one."
         )
+    with database.reading() as session:
+        if not any_admin(session):
+            problems.append("Add somebody who can sign in: `fracture-queue user add NAME --role admin`.")
+    if problems:
+        reason = f"FRACTURE_HOST={settings.host!r} would open the page to other machines."
+        raise ConfigurationError.of([reason, *problems])
 
 
 def address(settings: Settings) -> str:

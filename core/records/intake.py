@@ -36,6 +36,7 @@ class Submission:
     name: str = ""
     tags: tuple[str, ...] = ()
     priority: int | None = None  # None: by source
+    actor: str = "door"  # who brought it, for the audit trail; the door itself where nobody signs in
     continues: int | None = None  # an earlier part of the same upload, whose row these files join
 
 
@@ -118,7 +119,7 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
     for digest, radiograph_id in session.execute(found.order_by(RadiographRow.sha256, RadiographRow.frame)):
         ids.setdefault(digest, []).append(radiograph_id)
 
-    arrivals = _record_arrivals(session, row.id, files, ids, before)
+    arrivals = _record_arrivals(session, row.id, submission.actor, files, ids, before)
     new_jobs = _record_jobs(
         session, [number for digest in digests for number in ids[digest]], [m.id for m in models], priority
     )
@@ -155,7 +156,12 @@ def _submission_row(session: Session, submission: Submission, priority: int) -> 
 
 
 def _record_arrivals(
-    session: Session, submission_id: int, files: Sequence[Examined], ids: dict[str, list[int]], before: set[str]
+    session: Session,
+    submission_id: int,
+    actor: str,
+    files: Sequence[Examined],
+    ids: dict[str, list[int]],
+    before: set[str],
 ) -> list[Arrival]:
     at = now(session)
     rows = [
@@ -182,7 +188,7 @@ def _record_arrivals(
         kind = "rejected" if file.problem else "received"
         detail = {"code": file.problem.code} if file.problem else {"name": file.name, "duplicate": duplicate}
         events += [
-            Event(kind=kind, actor="door", arrival_id=number, radiograph_id=radiograph, detail=detail)
+            Event(kind=kind, actor=actor, arrival_id=number, radiograph_id=radiograph, detail=detail)
             for radiograph in became or (None,)
         ]
         arrivals.append(

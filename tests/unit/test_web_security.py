@@ -16,8 +16,8 @@ from core.settings import Settings
 from core.tables import ArrivalRow
 from tests.conftest import draw_radiograph
 from tests.unit.web_fixtures import Site
+from web.door import is_loopback
 from web.secret import secret_key
-from web.security import is_loopback
 
 NASTY = [
     "<script>alert(1)</script>.png",

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigurationError, SchemaMismatch
+from core.records.users import add_user, set_disabled, set_role
 from core.settings import Settings
+from core.tables import Role
 from tests.unit.web_fixtures import Site, left_to_the_collector
 from web.serve import address, open_server, refuse_open_door, serve
 
@@ -43,12 +45,30 @@ def test_a_host_that_nobody_knows_is_named_with_its_setting(site: Site) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.4"])  # noqa: S104
-def test_the_door_is_opened_to_other_machines_only_on_purpose(settings: Settings, host: str) -> None:
-    with pytest.raises(ConfigurationError, match="FRACTURE_SECRET_KEY"):
-        refuse_open_door(settings.with_changes(host=host))
+def test_the_door_is_opened_to_other_machines_only_with_a_key_and_an_admin(site: Site, host: str) -> None:
+    def complaint(secret_key: str = "") -> str:
+        try:
+            refuse_open_door(site.settings.with_changes(host=host, secret_key=secret_key), site.database)
+        except ConfigurationError as error:
+            return str(error)
+        return ""
 
-    refuse_open_door(settings.with_changes(host=host, secret_key="chosen"))
-    refuse_open_door(settings)
+    key, change_me = "k" * 32, "change-me"
+    assert "FRACTURE_SECRET_KEY" in complaint()
+    assert "user add NAME --role admin" in complaint()
+    assert "FRACTURE_SECRET_KEY" in complaint(change_me)
+    assert "FRACTURE_SECRET_KEY" not in complaint(key)
+    with site.database.transaction() as session:
+        add_user(session, "vera", Role.VIEWER, "hash", actor="test")
+    assert "user add NAME --role admin" in complaint(key)
+    with site.database.transaction() as session:
+        set_role(session, "vera", Role.ADMIN, actor="test")
+    assert complaint(key) == ""
+    assert "FRACTURE_SECRET_KEY" in complaint()
+    with site.database.transaction() as session:
+        set_disabled(session, "vera", disabled=True, actor="test")
+    assert "user add NAME --role admin" in complaint(key)
+    refuse_open_door(site.settings, site.database)  # this machine alone needs neither
 
 
 def test_nothing_is_served_from_a_database_without_tables(settings: Settings) -> None:

@@ -7,24 +7,37 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from core.accounts import hash_password
 from core.answers import Answer
 from core.database import Database
 from core.errors import BrokerUnavailable
 from core.home import prepare_home
 from core.records.claims import Claim, Outcome, claim_waiting, store_outcomes
+from core.records.tokens import add_token
+from core.records.users import add_user
 from core.schema import migrate
 from core.settings import Settings
-from core.tables import ModelVersionRow
+from core.tables import ModelVersionRow, Role
 from tests.conftest import add_model, draw_radiograph
 from web.app import create_app
 from web.parts import EXTENSION
 
+PASSWORD = "correct horse battery"
+#: What a browser says of a form on our own page.
+OURS = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
 LABELS = ("avulsion", "greenstick", "spiral")
+
+
+@cache
+def password_hash() -> str:
+    """Hash `PASSWORD` once for all tests."""
+    return hash_password(PASSWORD)
 
 
 @contextmanager
@@ -61,6 +74,22 @@ class Site:
         with self.database.transaction() as session:
             session.get_one(ModelVersionRow, number).card = {"labels": list(labels), "title": f"The {name} model"}
         return number
+
+    def add_user(self, name: str, role: Role = Role.ADMIN) -> None:
+        """Add somebody with the password `PASSWORD`; from the first one on everybody signs in."""
+        with self.database.transaction() as session:
+            add_user(session, name, role, password_hash(), actor="test")
+        self.app.extensions[EXTENSION].door.is_open = False  # what every process notices within a second
+
+    def add_token(self, name: str, role: Role = Role.REVIEWER) -> dict[str, str]:
+        """Return the headers that a program sends."""
+        with self.database.transaction() as session:
+            key = add_token(session, name, role, actor="test")
+        return {"Authorization": f"Bearer {key}"}
+
+    def sign_in(self, name: str, password: str = PASSWORD, **fields: str) -> TestResponse:
+        """Sign in with this site's client, as the page's form does."""
+        return self.client.post("/sign-in", data={"name": name, "password": password, **fields}, headers=OURS)
 
     def upload(
         self, *files: tuple[str, bytes], to: str = "/api/v1/radiographs", headers: Any = None, **fields: str

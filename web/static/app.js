@@ -228,7 +228,7 @@ function send(form, group, submission, onProgress) {
 async function sendPatiently(form, group, submission, onProgress) {
   for (let attempt = 1; ; attempt += 1) {
     const answer = await send(form, group, submission, onProgress);
-    if (![0, 502, 503, 504].includes(answer.status) || attempt === 4) return answer;
+    if (![0, 429, 502, 503, 504].includes(answer.status) || attempt === 4) return answer;
     await pause(1000 * 2 ** (attempt - 1));
   }
 }

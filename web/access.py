@@ -1,0 +1,64 @@
+"""What each role may do: one table, which every endpoint has to be in."""
+
+from __future__ import annotations
+
+from flask import Flask, redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from core.tables import Role
+from web.identity import UNATTENDED, visitor
+from web.problems import RoleTooSmall, SignInNeeded, wants_json
+
+PUBLIC = UNATTENDED | {"sign_in.sign_in_page", "sign_in.post_sign_in"}
+#: Endpoint to the least role that may ask for it. What is missing is an admin's, and a test fails.
+LEAST_ROLE = {
+    "upload.upload_page": Role.VIEWER,
+    "upload.post_submission": Role.REVIEWER,
+    "upload.submission_page": Role.VIEWER,
+    "results.results_page": Role.VIEWER,
+    "radiograph.radiograph_page": Role.VIEWER,
+    "radiograph.post_retry": Role.REVIEWER,
+    "queue.queue_page": Role.VIEWER,
+    "reference.reference_page": Role.VIEWER,
+    "sign_in.post_sign_out": Role.VIEWER,
+    "api-docs.openapi_json": Role.VIEWER,
+    "api.post_radiographs": Role.REVIEWER,
+    "api.get_radiographs": Role.VIEWER,
+    "api.get_one": Role.VIEWER,
+    "api.post_retry": Role.REVIEWER,
+    "api.get_submission": Role.VIEWER,
+    "api.get_models": Role.VIEWER,
+    "api.get_queue": Role.VIEWER,
+    "images.get_image": Role.VIEWER,
+}
+
+
+def may(endpoint: str) -> bool:
+    """Whether who asks may ask for this too; pages show no buttons that would be refused."""
+    asking = visitor()
+    return asking is not None and asking.role.covers(_least(endpoint))
+
+
+def guard_endpoints(app: Flask) -> None:
+    """Let each request through, send people to the sign-in page, or refuse."""
+    app.jinja_env.globals.update(may=may, visitor=visitor)
+
+    @app.before_request
+    def _permit() -> Response | None:
+        if request.endpoint in PUBLIC:
+            return None
+        asking = visitor()
+        if asking is None:
+            if wants_json() or request.authorization:
+                raise SignInNeeded
+            there = request.full_path.rstrip("?") if request.method in ("GET", "HEAD") else None
+            return redirect(url_for("sign_in.sign_in_page", next=there), 303)
+        # An address that does not exist is told to who is known alone.
+        least = _least(request.endpoint) if request.endpoint else Role.VIEWER
+        if not asking.role.covers(least):
+            raise RoleTooSmall(f"This needs the role {least}; {asking.name} has the role {asking.role}.")
+        return None
+
+
+def _least(endpoint: str) -> Role:
+    return LEAST_ROLE.get(endpoint, Role.ADMIN)
