@@ -24,9 +24,9 @@ from waitress.server import create_server
 
 from core.activation import packed
 from core.settings import Settings
-from core.tables import PredictionRow
+from core.tables import PredictionRow, Role
 from tests.conftest import draw_radiograph, skip_at_home, wait_until
-from tests.unit.web_fixtures import Site
+from tests.unit.web_fixtures import PASSWORD, Site
 
 pytestmark = pytest.mark.browser
 
@@ -338,3 +338,28 @@ def test_a_window_in_the_browser_is_the_servers_window(site: ServedSite, browser
     # then: level 120 and window 80 are the levels from 80 to 160
     expected = np.clip((np.arange(256) - 80) / 80 * 255, 0, 255)
     assert np.abs(np.asarray(drawn) - expected).max() <= 4
+
+
+def test_somebody_signs_in_uploads_and_signs_out(site: ServedSite, browser: webdriver.Chrome, tmp_path: Path) -> None:
+    site.add_user("anna", Role.REVIEWER)
+    browser.get(f"{site.address}/results?label=spiral")
+    assert "/sign-in?next=" in browser.current_url
+    assert texts(browser, "nav") == []
+    for field, text in (("name", "Anna"), ("password", PASSWORD)):
+        browser.find_element(By.ID, field).send_keys(text)
+    browser.find_element(By.CSS_SELECTOR, ".sign-in button").click()
+    wait_until(lambda: "/results?label=spiral" in browser.current_url, within_seconds=10, what="the page asked for")
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 320, "height": 700, "deviceScaleFactor": 1, "mobile": True}
+    )
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 320
+
+    browser.get(site.address)
+    choose(browser, tmp_path, {"hand.png": draw_radiograph(1)})
+    wait_until(lambda: site.rung == [1], within_seconds=10, what="the upload is taken")
+    browser.find_element(By.CSS_SELECTOR, ".account button").click()
+
+    wait_until(lambda: browser.current_url.endswith("/sign-in"), within_seconds=10, what="the session ends")
+    browser.get(f"{site.address}/queue")
+    assert "/sign-in" in browser.current_url
+    assert complaints(browser) == []

@@ -18,10 +18,12 @@ from sqlalchemy import func, select
 
 from core.database import Database
 from core.home import prepare_home
+from core.records.tokens import add_token
+from core.records.users import add_user
 from core.schema import migrate
 from core.settings import Settings
 from core.storage import FolderStore
-from core.tables import ArrivalRow, Base, JobRow, RadiographRow
+from core.tables import ArrivalRow, Base, JobRow, RadiographRow, Role
 from tests.conftest import PROJECT, add_model, draw_radiograph, wait_until
 from tests.integration.dying import INTAKE
 from worker.doctor.ailments import SAFE_AGE_SECONDS, Premises
@@ -73,10 +75,13 @@ class Server:
     def stored(self) -> list[Path]:
         return [path for path in (self.settings.home / "store").rglob("*") if path.is_file()]
 
-    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        kind = {"Content-Type": "multipart/form-data; boundary=x"} if body else {}
         try:
-            connection.request(method, path, body, {"Content-Type": "multipart/form-data; boundary=x"} if body else {})
+            connection.request(method, path, body, {**kind, **(headers or {})})
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
@@ -200,3 +205,56 @@ def test_readiness_names_the_broker_that_is_missing_in_time_for_a_probe(server: 
     assert status == 503
     assert "broker" in json.loads(answer)["reasons"][0]
     assert time.monotonic() - start < 10
+
+
+def run(environment: dict[str, str], *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        env=environment,
+        cwd=PROJECT,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_first_user_shuts_the_door_of_a_running_server(server: Server) -> None:
+    passed_on = {"X-Forwarded-For": "10.0.0.7"}
+    assert server.ask("GET", "/api/v1/queue")[0] == 200
+    assert server.ask("GET", "/api/v1/queue", headers=passed_on)[0] == 403  # waitress lets us see them
+
+    added = run(server.environment, "user", "add", "anna", "--role", "admin", "--password-stdin", given="x" * 12)
+    assert added.returncode == 0, added.stderr
+    with server.database.transaction() as session:
+        key = add_token(session, "scanner", Role.REVIEWER, actor="test")
+
+    wait_until(lambda: server.ask("GET", "/api/v1/queue")[0] == 401, within_seconds=20, what="the door is shut")
+    bearer = {"Authorization": f"Bearer {key}"}
+    assert server.ask("GET", "/api/v1/queue", headers={**bearer, **passed_on})[0] == 200
+    assert server.ask("POST", "/api/v1/radiographs", form(("a.png", draw_radiograph(1))), bearer)[0] == 202
+    _, _, log = server.stop()
+    assert key not in log
+    assert "Traceback" not in log
+
+
+def test_other_machines_are_let_in_only_where_somebody_can_sign_in(server: Server) -> None:
+    server.stop()
+    elsewhere = {**server.environment, "FRACTURE_HOST": "0.0.0.0"}  # noqa: S104
+    refused = run(elsewhere, "web")
+    assert refused.returncode == 2
+    assert "user add NAME --role admin" in refused.stderr
+    assert "FRACTURE_SECRET_KEY" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+    with server.database.transaction() as session:
+        add_user(session, "anna", Role.ADMIN, "hash", actor="test")
+    server.process = subprocess.Popen(
+        COMMAND, env={**elsewhere, "FRACTURE_SECRET_KEY": "k" * 32}, cwd=PROJECT, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(server.answers, within_seconds=30, what="the server answers")
+    assert server.ask("GET", "/api/v1/queue")[0] == 401
+    assert b"Sign in" in server.ask("GET", "/sign-in")[1]
+    _, code, log = server.stop()
+    assert code == 0, log

@@ -86,3 +86,10 @@ def test_the_page_shows_every_operation_and_links_only_to_shapes_that_it_has(
 )
 def test_kinds_of_values_in_words(schema: dict[str, Any], words: str) -> None:
     assert kind_words(schema) == words
+
+
+def test_the_document_says_how_programs_sign_in_and_that_everything_may_be_refused(document: dict[str, Any]) -> None:
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    assert document["security"] == [{"bearer": []}, {}]
+    operations = [item[method] for item in document["paths"].values() for method in item if method != "parameters"]
+    assert all("default" in operation["responses"] for operation in operations)
