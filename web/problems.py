@@ -58,7 +58,7 @@ class TooOften(FractureError):
 
     code = "too-often"
 
-    def __init__(self, message: str, wait_seconds: int) -> None:
+    def __init__(self, message: str | None = None, wait_seconds: int = 60) -> None:
         super().__init__(message)
         self.wait_seconds = wait_seconds
 

@@ -51,7 +51,8 @@ def post_sign_in() -> Response | Redirect:
     if not password_fits(found.password_hash, password) or found.user is None or found.password_hash is None:
         # Not the name: people type passwords into the wrong field.
         log.warning("A sign-in from %s failed.", address)
-        return make_response(_page(there, "This name and this password do not belong together."), 401)
+        words = "This name and this password do not belong together."
+        return make_response(_page(there, words), 401, {"WWW-Authenticate": "Bearer"})
     newer = hash_password(password) if is_outdated(found.password_hash) else None
     with parts().database.transaction() as session:
         if newer:
