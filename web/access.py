@@ -18,6 +18,12 @@ LEAST_ROLE = {
     "results.results_page": Role.VIEWER,
     "radiograph.radiograph_page": Role.VIEWER,
     "radiograph.post_retry": Role.REVIEWER,
+    "review.begin_page": Role.REVIEWER,
+    "review.review_page": Role.REVIEWER,
+    "review.post_review": Role.REVIEWER,
+    "review.post_undo": Role.REVIEWER,
+    "review.post_reader": Role.REVIEWER,
+    "review_figures.figures_page": Role.VIEWER,
     "queue.queue_page": Role.VIEWER,
     "reference.reference_page": Role.VIEWER,
     "sign_in.post_sign_out": Role.VIEWER,
@@ -29,7 +35,12 @@ LEAST_ROLE = {
     "api.get_submission": Role.VIEWER,
     "api.get_models": Role.VIEWER,
     "api.get_queue": Role.VIEWER,
+    "reviews.post_review": Role.REVIEWER,
+    "reviews.post_undo": Role.REVIEWER,
+    "reviews.get_worklist": Role.VIEWER,
+    "reviews.get_figures": Role.VIEWER,
     "images.get_image": Role.VIEWER,
+    "images.get_activation": Role.VIEWER,
 }
 
 

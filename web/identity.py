@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from flask import Flask, current_app, g, request, session
+from flask import Flask, g, request, session
 
 from core.errors import Unavailable
 from core.records.tokens import note_use, token_of, use_is_due
@@ -38,7 +38,7 @@ class Who:
 
 
 #: No account has this name: accounts' names have no blank.
-SOMEONE = Who("someone here", Role.ADMIN, Kind.OPEN)
+SOMEONE = Who("somebody here", Role.ADMIN, Kind.OPEN)
 
 
 def who() -> Who:
@@ -76,8 +76,8 @@ def identify_everybody(app: Flask) -> None:
 
 
 def carries_session() -> bool:
-    """Whether the request comes with a session's cookie, valid or not: then a browser may have been made to send it."""
-    return current_app.config["SESSION_COOKIE_NAME"] in request.cookies
+    """Whether the request comes with somebody's session, void or not: then a browser may have been made to send it."""
+    return "user" in session
 
 
 def bearer_key() -> str | None:
@@ -112,8 +112,6 @@ def _identified() -> Who | None:
 
 
 def _of_session() -> Who | None:
-    if "user" not in session:
-        return None
     with parts().database.reading() as records:
         user = user_in_session(records, session["user"], datetime.fromisoformat(session["began"]))
     if user is None:

@@ -1,20 +1,24 @@
-"""Who reviews: without sign-in, the name that a person gave to this browser."""
+"""Who reviews: whoever signed in; while nobody has to, the name that a person gave to this browser."""
 
 from __future__ import annotations
 
 from flask import session
 
 from core.ingest import displayable
+from web.identity import SOMEONE, Kind, actor_words, who
 
 #: Who has given no name.
-NAMELESS = "somebody here"
+NAMELESS = SOMEONE.name
 LONGEST_NAME = 64
 _KEY = "reader"
 
 
 def reader_name() -> str:
-    """Return the name under which this browser's reviews are kept."""
-    return str(session.get(_KEY) or NAMELESS)
+    """Return the name under which reviews are kept; a token and a user of one name are two readers."""
+    asking = who()
+    if asking.kind is Kind.OPEN:
+        return str(session.get(_KEY) or NAMELESS)
+    return asking.name if asking.kind is Kind.SESSION else actor_words()
 
 
 def call_reader(name: str) -> None:

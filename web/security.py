@@ -52,7 +52,7 @@ def guard(app: Flask, settings: Settings) -> None:
             _refuse_foreign_host(settings.host)
             _refuse_forwarded()
         if request.method not in _SAFE_METHODS and (is_open or bearer_key() is None):
-            _refuse_foreign_origin(must_tell=carries_session() and not is_open)
+            _refuse_foreign_origin(must_tell=not is_open and carries_session())
 
     @app.after_request
     def _complete(answer: Response) -> Response:

@@ -76,7 +76,8 @@ def test_each_role_may_do_what_the_table_says_and_nothing_else(filled: Site, rol
             assert not answer.headers.get("Location", "").startswith("/sign-in?"), where
         else:
             assert answer.status_code == 403, where
-            assert f"This needs the role {LEAST_ROLE[endpoint]}; program has the role {role}." in answer.text
+            words = f"This needs the role {LEAST_ROLE[endpoint]}; program has the role {role}."
+            assert method == "HEAD" or words in answer.text
 
 
 def test_an_endpoint_that_the_table_forgot_is_an_admins(filled: Site, monkeypatch: pytest.MonkeyPatch) -> None:

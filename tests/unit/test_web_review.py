@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.unit.web_fixtures import LABELS, Site
+from core.tables import Role
+from tests.unit.web_fixtures import LABELS, OURS, Site
 
 API = "/api/v1"
 
@@ -212,3 +213,33 @@ def test_an_unknown_radiograph_is_404(site: Site) -> None:
     assert site.client.get("/review/7").status_code == 404
     assert say(site, 7, label="spiral").status_code == 404
     assert send(site, 7, label="spiral").status_code == 404
+
+
+def test_whoever_signed_in_is_the_reader_and_chooses_no_other_name(doubtful: Site) -> None:
+    doubtful.add_user("anna", Role.REVIEWER)
+    program = doubtful.add_token("anna")
+    doubtful.sign_in("anna")
+    assert "You review as" not in doubtful.client.get("/review/2").text
+    doubtful.client.post("/review/reader", data={"name": "bert"}, headers=OURS)
+
+    assert doubtful.client.post("/review/2", data={"label": "spiral", "seen": "0"}, headers=OURS).status_code == 303
+    doubtful.client.post("/sign-out", headers=OURS)
+    answer = doubtful.client.post(f"{API}/radiographs/3/reviews", json={"label": "spiral"}, headers=program)
+    assert answer.status_code == 201
+
+    readers = [
+        doubtful.client.get(f"{API}/radiographs/{number}", headers=program).json["reviews"][0]["reviewer"]
+        for number in (2, 3)
+    ]
+    assert readers == ["anna", "token:anna"]
+
+
+def test_a_viewer_sees_what_was_reviewed_and_reviews_nothing(doubtful: Site) -> None:
+    doubtful.add_user("vera", Role.VIEWER)
+    doubtful.sign_in("vera")
+
+    assert 'href="/review"' not in doubtful.client.get("/results").text
+    assert doubtful.client.get("/review/figures").status_code == 200
+    assert doubtful.client.get(f"{API}/worklist").status_code == 200
+    assert doubtful.client.get("/review/2").status_code == 403
+    assert doubtful.client.post("/review/2", data={"label": "spiral", "seen": "0"}, headers=OURS).status_code == 403
