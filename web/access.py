@@ -16,6 +16,7 @@ LEAST_ROLE = {
     "upload.post_submission": Role.REVIEWER,
     "upload.submission_page": Role.VIEWER,
     "results.results_page": Role.VIEWER,
+    "exports.get_export": Role.VIEWER,
     "radiograph.radiograph_page": Role.VIEWER,
     "radiograph.post_retry": Role.REVIEWER,
     "review.begin_page": Role.REVIEWER,

@@ -14,7 +14,8 @@ from typing import IO, Any
 
 from flask import Blueprint, Response, request
 
-from core.errors import DatabaseUnavailable
+from core.errors import DatabaseUnavailable, NotFound
+from core.export import FORMATS
 from core.records.results import labels_of
 from web.parameters import FilterParameters, read
 from web.parts import parts
@@ -26,12 +27,14 @@ _CHUNK = 2**16
 _FILTERS_AS_FLAGS = {"reviewed": ("--reviewed", "--not-reviewed"), "agreed": ("--agreed", "--disagreed")}
 
 
-@blueprint.get("/results/export.<any(csv, json, parquet):form>")
+@blueprint.get("/results/export.<form>")
 def get_export(form: str) -> Response:
     """Return every result that fits the filters of the address, newest first.
 
     Errors: 400 a parameter cannot be used, 404 there is no such model, 503 the file could not be made.
     """
+    if form not in FORMATS:
+        raise NotFound(f"There is no export as {form[:64]!r}; known: {', '.join(FORMATS)}.")
     asked = read(FilterParameters, request.args, strict=False)
     with parts().database.reading() as session:
         labels_of(session, asked.get("model"))  # refuses an unknown model before anything is sent
