@@ -14,8 +14,7 @@ from typing import IO, Any
 
 from flask import Blueprint, Response, request
 
-from core.errors import DatabaseUnavailable, NotFound
-from core.export import FORMATS
+from core.errors import DatabaseUnavailable
 from core.records.results import labels_of
 from web.parameters import FilterParameters, read
 from web.parts import parts
@@ -27,14 +26,12 @@ _CHUNK = 2**16
 _FILTERS_AS_FLAGS = {"reviewed": ("--reviewed", "--not-reviewed"), "agreed": ("--agreed", "--disagreed")}
 
 
-@blueprint.get("/results/export.<form>")
+@blueprint.get("/results/export.<any(csv, json, parquet):form>")
 def get_export(form: str) -> Response:
     """Return every result that fits the filters of the address, newest first.
 
     Errors: 400 a parameter cannot be used, 404 there is no such model, 503 the file could not be made.
     """
-    if form not in FORMATS:
-        raise NotFound(f"There is no export as {form[:64]!r}; known: {', '.join(FORMATS)}.")
     asked = read(FilterParameters, request.args, strict=False)
     with parts().database.reading() as session:
         labels_of(session, asked.get("model"))  # refuses an unknown model before anything is sent
@@ -42,14 +39,20 @@ def get_export(form: str) -> Response:
     name = f"fracture-queue-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": _TYPES[form]}
     if form == "parquet":
-        return Response(_from_file(_made(command)), headers=headers)
+        made = _made(command)
+        answer = Response(_from_file(made), headers=headers)
+        answer.call_on_close(lambda: shutil.rmtree(made.parent, ignore_errors=True))
+        return answer
     # No shell reads it, and each value is glued to its option. What goes wrong is said in this process's log.
     process = subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE)  # noqa: S603
     assert process.stdout is not None  # noqa: S101 - tells the type checker; it was asked for
     first = process.stdout.read1(_CHUNK)  # type: ignore[attr-defined]  # a pipe is buffered
     if not first:
         raise DatabaseUnavailable(f"The export could not be made (exit code {process.wait()}); the log says more.")
-    return Response(_from_pipe(process, first), headers=headers)
+    answer = Response(_from_pipe(process, first), headers=headers)
+    # Who asks for the head alone, or has gone already, never begins to read; then nothing else would end the child.
+    answer.call_on_close(lambda: _end(process))
+    return answer
 
 
 def _options(asked: dict[str, Any]) -> list[str]:
@@ -82,10 +85,15 @@ def _from_pipe(process: subprocess.Popen[bytes], first: bytes) -> Iterator[bytes
         while stream is not None and (chunk := stream.read(_CHUNK)):
             yield chunk
     finally:
-        process.kill()
-        process.wait()
-        if stream is not None:
-            stream.close()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the child; once more does no harm."""
+    process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _made(command: list[str]) -> Path:
@@ -108,4 +116,4 @@ def _from_file(file: Path) -> Iterator[bytes]:
             while chunk := stream.read(_CHUNK):
                 yield chunk
     finally:
-        shutil.rmtree(file.parent)
+        shutil.rmtree(file.parent, ignore_errors=True)

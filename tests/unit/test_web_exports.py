@@ -92,5 +92,13 @@ def test_a_reader_who_goes_away_ends_the_child(answered: Site) -> None:
     wait_until(lambda: children() <= before, within_seconds=30, what="the child has ended")
 
 
+def test_who_asks_only_for_the_head_leaves_no_child_behind(answered: Site) -> None:
+    before = children()
+    answer = answered.client.head("/results/export.json")
+    answer.close()
+    assert answer.status_code == 200
+    wait_until(lambda: children() <= before, within_seconds=30, what="the child has ended")
+
+
 def children() -> set[str]:
     return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
