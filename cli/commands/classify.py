@@ -77,7 +77,14 @@ def _ask(classifier: Classifier, path: Path, settings: Settings) -> dict[str, An
         answer = _answer(classifier, path, settings)
     except RejectedImage as problem:
         return {**entry, "error": {"code": problem.code, "words": str(problem)}}
-    return {**entry, **vars(answer), "prediction_set": list(answer.prediction_set), "flags": list(answer.flags)}
+    return {
+        **entry,
+        "label": answer.label,
+        "confidence": answer.confidence,
+        "scores": dict(answer.scores),
+        "prediction_set": list(answer.prediction_set),
+        "flags": list(answer.flags),
+    }
 
 
 def _answer(classifier: Classifier, path: Path, settings: Settings) -> Answer:

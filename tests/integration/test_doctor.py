@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from datetime import timedelta
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -44,17 +46,27 @@ def test_work_that_nobody_was_told_of_is_announced_and_done(installation: Instal
     silent = Ingest(
         installation.settings, installation.database, FolderStore.at(installation.settings.store_url), lambda _: None
     )
-    data = draw_radiograph(1)
-    silent.take(Submission(source=Source.WEB), [Incoming(name="a.png", data=data, size=len(data))])
-    with installation.database.transaction() as session:
-        session.execute(update(JobRow).values(available_at=now(session) - timedelta(minutes=5)))
+    found: list[tuple[int, list[str]]] = []
+    seeds = count()
+
+    def is_found(*options: str) -> bool:
+        """The worker looks around once when it starts, and on a busy machine may find what was to be lost."""
+        if not installation.count(JobStatus.WAITING):
+            data = draw_radiograph(next(seeds))
+            silent.take(Submission(source=Source.WEB), [Incoming(name="a.png", data=data, size=len(data))])
+            with installation.database.transaction() as session:
+                session.execute(update(JobRow).values(available_at=now(session) - timedelta(minutes=5)))
+        code, document = call_doctor(installation, *options)
+        found.append((code, complaints(document)))
+        return bool(found[-1][1])
+
     # when, then
-    code, document = call_doctor(installation)
-    assert (code, complaints(document)) == (1, ["bells"])
+    wait_until(is_found, within_seconds=60, what="the doctor finds it")
+    assert found[-1] == (1, ["bells"])
     assert installation.count(JobStatus.WAITING) == 1
-    code, document = call_doctor(installation, "--fix")
-    assert (code, complaints(document)) == (0, ["bells"])
-    installation.wait_for(done=1)
+    wait_until(partial(is_found, "--fix"), within_seconds=60, what="the doctor mends it")
+    assert found[-1] == (0, ["bells"])
+    installation.wait_for(done=next(seeds))
     assert call_doctor(installation, "--deep")[0] == 0
 
 

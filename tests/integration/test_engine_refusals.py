@@ -46,7 +46,7 @@ def test_a_bundle_that_agrees_with_itself_answers(folder: Path) -> None:
 
 def test_a_card_with_other_labels_than_the_network_has_answers_is_refused(folder: Path) -> None:
     labels = list(Bundle.open(folder).card.labels)
-    with pytest.raises(ModelMismatch, match=r"answers \[1, 10\].*, the card needs \[N, 9\]"):
+    with pytest.raises(ModelMismatch, match=r"answers .*\[1, 10\].*, the card needs \[N, 9\]"):
         load_classifier(change_card(folder, labels=labels[:-1]), "litert")
 
 

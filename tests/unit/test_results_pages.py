@@ -30,7 +30,7 @@ from core.tables import (
 )
 from tests.conftest import add_model
 
-_COUNT = 150
+_COUNT = 90
 _START = datetime(2026, 3, 1, tzinfo=UTC)
 _LABELS = ("spiral", "oblique", "hairline")
 
