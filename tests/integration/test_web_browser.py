@@ -7,17 +7,17 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from sqlalchemy import update
 from waitress.server import create_server
@@ -216,22 +216,22 @@ def test_a_phone_scrolls_in_one_direction_only(site: ServedSite, browser: webdri
 def press(browser: webdriver.Chrome, *keys: str) -> None:
     """Press keys, one after the other, wherever the keyboard is; wait for the page that each leads to."""
     for key in keys:
-        before = browser.find_element(By.TAG_NAME, "html")
+        before = moment_of_birth(browser)
         ActionChains(browser).send_keys(key).perform()
-        wait_until(lambda page=before: is_gone(page), within_seconds=30, what=f"{key} leads on")  # type: ignore[misc]
         wait_until(
-            lambda: browser.execute_script("return document.readyState") == "complete",
+            lambda before=before: moment_of_birth(browser) not in (None, before),  # type: ignore[misc]
             within_seconds=30,
-            what="the page is there",
+            what=f"{key} leads on",
         )
 
 
-def is_gone(element: WebElement) -> bool:
+def moment_of_birth(browser: webdriver.Chrome) -> float | None:
+    """Return when the page came to be, which no two have in common; None while one goes and another comes."""
+    script = "return document.readyState === 'complete' ? performance.timeOrigin : null"
     try:
-        element.is_enabled()
-    except StaleElementReferenceException:
-        return True
-    return False
+        return cast("float | None", browser.execute_script(script))
+    except WebDriverException:
+        return None
 
 
 def test_twenty_radiographs_are_reviewed_by_keyboard_alone(site: ServedSite, browser: webdriver.Chrome) -> None:
