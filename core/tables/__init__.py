@@ -1,0 +1,41 @@
+"""The tables, as SQLAlchemy 2 typed models. SQL is the truth; the broker only rings.
+
+Times are UTC and aware. Identifiers are integers. `migrations/` builds the same tables; a test compares the two.
+"""
+
+from core.tables.base import Base, Id, UtcDateTime
+from core.tables.operations import CounterRow, EventRow, WorkerRow
+from core.tables.people import TokenRow, UserRow
+from core.tables.radiographs import ArrivalRadiographRow, ArrivalRow, RadiographRow, SubmissionRow
+from core.tables.reviews import ReadingRow, ReviewRow
+from core.tables.words import ENDED, FIRST, SECOND, ArrivalStatus, JobStatus, ReviewKind, Role, Source
+from core.tables.work import JobRow, ModelVersionRow, PredictionRow, ScoreRow
+
+__all__ = [
+    "ENDED",
+    "FIRST",
+    "SECOND",
+    "ArrivalRadiographRow",
+    "ArrivalRow",
+    "ArrivalStatus",
+    "Base",
+    "CounterRow",
+    "EventRow",
+    "Id",
+    "JobRow",
+    "JobStatus",
+    "ModelVersionRow",
+    "PredictionRow",
+    "RadiographRow",
+    "ReadingRow",
+    "ReviewKind",
+    "ReviewRow",
+    "Role",
+    "ScoreRow",
+    "Source",
+    "SubmissionRow",
+    "TokenRow",
+    "UserRow",
+    "UtcDateTime",
+    "WorkerRow",
+]

@@ -1,0 +1,80 @@
+"""What came in: submissions, arrivals, radiographs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, text
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.tables.base import Base, Id, words
+from core.tables.words import ArrivalStatus, Source
+
+
+class SubmissionRow(Base):
+    """One upload, drop or command."""
+
+    __tablename__ = "submissions"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)  # given by a person; may be empty
+    source: Mapped[Source] = mapped_column(words(Source))
+    priority: Mapped[int]  # higher first
+    tags: Mapped[list[str]]
+    created_at: Mapped[datetime]
+
+
+class ArrivalRow(Base):
+    """One time that content came in. The same bytes again are a new arrival, never a second radiograph."""
+
+    __tablename__ = "arrivals"
+    __table_args__ = (
+        Index(
+            "ix_arrivals_unsettled",
+            "id",
+            sqlite_where=text("claim IS NOT NULL AND settled_at IS NULL"),
+            postgresql_where=text("claim IS NOT NULL AND settled_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    submission_id: Mapped[int] = mapped_column(ForeignKey("submissions.id"), index=True)
+    name: Mapped[str] = mapped_column(Text)  # as given, control characters replaced
+    sha256: Mapped[str | None] = mapped_column(String(64), index=True)  # None: too large to be read
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[ArrivalStatus] = mapped_column(words(ArrivalStatus))
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_words: Mapped[str | None] = mapped_column(Text)
+    received_at: Mapped[datetime]
+    claim: Mapped[str | None] = mapped_column(String(32), unique=True)  # the inbox's folder below processing/
+    settled_at: Mapped[datetime | None]  # when the inbox moved the file to done/ or failed/
+
+
+class RadiographRow(Base):
+    """One distinct image. `name`, `source` and `received_at` are those of its first arrival."""
+
+    __tablename__ = "radiographs"
+    __table_args__ = (Unique("sha256", "frame"), Index("ix_radiographs_source", "source", "id"))
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))  # of the content as it came
+    frame: Mapped[int]  # page of a multi-page file, from 0
+    media_type: Mapped[str] = mapped_column(String(64))
+    width: Mapped[int]  # pixels, before any EXIF rotation
+    height: Mapped[int]
+    bit_depth: Mapped[int]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    storage_key: Mapped[str] = mapped_column(String(128))
+    name: Mapped[str] = mapped_column(Text)
+    source: Mapped[Source] = mapped_column(words(Source))
+    received_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class ArrivalRadiographRow(Base):
+    """The radiographs that an arrival became: several for a file with several pages."""
+
+    __tablename__ = "arrival_radiographs"
+
+    arrival_id: Mapped[int] = mapped_column(ForeignKey("arrivals.id"), primary_key=True)
+    radiograph_id: Mapped[int] = mapped_column(ForeignKey("radiographs.id"), primary_key=True, index=True)
