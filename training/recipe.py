@@ -45,10 +45,24 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     class_weights: bool = False  # rare classes count more, so that all classes weigh the same in the loss
+    pretrained: bool = True  # it has a backbone, whose weights come from outside
 
     def better(self, value: float, than: float) -> bool:
         """Say whether one value of the monitored figure beats another."""
         return value < than if self.monitor.endswith("loss") else value > than
+
+
+def first_weights(recipe: Recipe, asked: str) -> str:
+    """Return what a recipe's network begins with: what was asked for, or `none` where it has no backbone.
+
+    Raises:
+        ConfigurationError: A file was named for a recipe that takes none.
+    """
+    if recipe.pretrained:
+        return asked
+    if asked not in ("imagenet", "none"):
+        raise ConfigurationError(f"The recipe {recipe.name} has no pretrained part and takes no --weights {asked}.")
+    return "none"
 
 
 def with_choices(recipe: Recipe, *, epochs: int | None, batch_size: int | None, side: int | None) -> Recipe:

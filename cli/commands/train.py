@@ -89,7 +89,7 @@ def train(
     from training.metrics import figures
     from training.progress import terminal_progress
     from training.quiet import load_keras
-    from training.recipe import with_choices
+    from training.recipe import first_weights, with_choices
     from training.recipes.registry import find_recipe
     from training.run_folder import RunFolder, default_folder
     from training.teaching import find_teaching
@@ -98,6 +98,7 @@ def train(
 
     chosen = with_choices(find_recipe(recipe), epochs=epochs, batch_size=batch_size, side=image_size)
     check_weights(weights)
+    weights = first_weights(chosen, weights)
     chosen = without_early_stopping(chosen) if folds else chosen
     max_pixels = Settings.from_env(os.environ).max_pixels
     dataset = load_dataset(data, labels_of_task(chosen.task), choices, max_pixels=max_pixels)

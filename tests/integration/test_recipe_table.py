@@ -19,18 +19,22 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 def test_a_run_becomes_a_row_and_its_test_split_is_read_once(bars: Path, tmp_path: Path) -> None:
     run = make_run(bars, tmp_path / "run", "--epochs", "1")
 
-    shown = [CliRunner().invoke(main, [str(run)], catch_exceptions=False).stdout for _ in range(2)]
+    record = tmp_path / "recipes.json"
+    asked = (["--record", str(record), str(run)], ["--record", str(record), str(run)], ["--record", str(record)])
+    shown = [CliRunner().invoke(main, arguments, catch_exceptions=False).stdout for arguments in asked]
 
-    assert shown[0] == shown[1]
+    # The second time from the run's folder, the third from the record alone.
+    assert shown[0] == shown[1] == shown[2]
     assert RunFolder.open(run).test_reads == 1
     head, _, row = (line.split("|")[1:-1] for line in shown[0].strip().splitlines())
     cells = {name.strip(): cell.strip() for name, cell in zip(head, row, strict=True)}
     # The bars are so much alike that they count as copies.
-    assert (cells["recipe"], cells["px"], cells["data"]) == ("tiny-binary", "32", "leaky")
+    assert (cells["recipe"], cells["px"], cells["split"]) == ("tiny-binary", "32", "given, leaky")
     figures = json.loads((run / "figures.json").read_text())
     assert figures["test"]["images"] == 60
-    assert cells["test accuracy"] == f"{figures['test']['accuracy']:.3f}"
-    assert cells["test ROC AUC"] == f"{figures['test']['roc_auc']:.3f}"
+    low, high = figures["test"]["intervals"]["roc_auc"]
+    assert low < figures["test"]["roc_auc"] < high
+    assert cells["test ROC AUC"] == f"{figures['test']['roc_auc']:.3f} ({low:.2f} to {high:.2f})"
 
 
 def test_a_figure_that_a_row_lacks_is_a_dash() -> None:

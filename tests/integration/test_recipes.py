@@ -24,7 +24,7 @@ from training.compile import compile_litert
 from training.cross_validate import without_early_stopping
 from training.folds import OutOfFold
 from training.labels import TASK_LABELS, labels_of_task
-from training.recipe import LAST_EPOCH, Phase
+from training.recipe import LAST_EPOCH, Phase, first_weights
 from training.recipes.registry import RECIPES, find_recipe
 
 # Keras 3.15 turns TensorFlow's variables into arrays in a way that NumPy 2 warns of.
@@ -81,6 +81,13 @@ def test_a_network_answers_with_probabilities_and_survives_its_file(name: str, t
     model.save(tmp_path / "network.keras")
     again = keras.saving.load_model(tmp_path / "network.keras", compile=False, safe_mode=True)
     assert again.predict(PICTURES, verbose=0) == pytest.approx(answered, abs=1e-5)
+
+
+def test_what_has_no_backbone_begins_with_nothing() -> None:
+    assert first_weights(find_recipe("cnn"), "imagenet") == "none"
+    assert first_weights(find_recipe("mobilenetv2"), "imagenet") == "imagenet"
+    with pytest.raises(ConfigurationError, match="cnn has no pretrained part"):
+        first_weights(find_recipe("cnn"), "backbone.h5")
 
 
 @pytest.mark.parametrize("name", ["cnn", "fusion-mobilenetv2", "linear-mobilenetv2", "mobilenetv2-binary"])

@@ -46,5 +46,6 @@ RECIPES = (
         monitor="valid_loss",
         build=build,
         weight_decay=1e-4,
+        pretrained=False,
     ),
 )
