@@ -57,6 +57,17 @@ def compile_litert(model: Any, precision: str = "float32") -> bytes:
     """
     import tensorflow as tf
 
+    converter = converter_of(model)
+    if precision == "float16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    return bytes(converter.convert())
+
+
+def converter_of(model: Any) -> Any:
+    """Return a LiteRT converter of a Keras model, for batches of one."""
+    import tensorflow as tf
+
     class Served(tf.Module):  # type: ignore[misc]  # TensorFlow ships no types
         """Owns the variables, which the converter otherwise does not find in a Keras 3 model."""
 
@@ -66,11 +77,7 @@ def compile_litert(model: Any, precision: str = "float32") -> bytes:
 
     entry = tf.TensorSpec([1, *model.input_shape[1:]], tf.uint8)
     function = tf.function(lambda radiograph: model(radiograph, training=False)).get_concrete_function(entry)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], Served())
-    if precision == "float16":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-    return bytes(converter.convert())
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], Served())
 
 
 def difference(reference: Outputs, compiled: Outputs, card: ModelCard) -> Difference:
