@@ -64,10 +64,14 @@ def work_off(context: WorkerContext, pulse: Pulse) -> Worked:
                 raise
             context.notes.at("storing")
             goes_on = not context.stopping and time.monotonic() < until
+            began = time.perf_counter()
             # One transaction stores this batch and claims the next: half the commits, and each waits for the disk.
             with context.database.transaction() as session:
-                counted = store_outcomes(session, claim, outcomes, str(context.identity))
+                counted = store_outcomes(
+                    session, claim, outcomes, str(context.identity), stored_before=context.stored_before
+                )
                 claim = _claim(context, session, models) if goes_on else None
+            context.stored_before = time.perf_counter() - began
         if len(counted) < len(outcomes):
             log.warning("The lease of %d jobs had run out; their answers were dropped.", len(outcomes) - len(counted))
         jobs += len(counted)

@@ -34,6 +34,7 @@ class WorkerContext:
     store: FolderStore
     identity: Identity
     stopping: bool = False  # a polite stop was asked for: finish the batch in hand, take no other
+    stored_before: float | None = None  # seconds that storing the last batch took
     notes: Notebook = field(default_factory=Notebook)  # what it is doing, legible after its death
     _classifiers: dict[int, Classifier] = field(default_factory=dict)
     _bundles: dict[int, Bundle] = field(default_factory=dict)

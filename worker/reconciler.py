@@ -14,6 +14,7 @@ from core.queue import announced, ring
 from core.records.counters import fold
 from core.records.deaths import Verdict, return_expired
 from core.records.jobs import put_times_right, take_unheard
+from core.records.tallies import fold_tallies
 from core.records.workers import idle_workers
 from core.settings import Settings
 from worker.notes import evidence_left_by
@@ -45,6 +46,7 @@ def reconcile(settings: Settings, database: Database, actor: str) -> Reconciled:
         verdicts = list(found.values())
     with database.transaction() as session:
         fold(session)
+        fold_tallies(session)
     quarantined = verdicts.count(Verdict.QUARANTINED)
     returned = len(verdicts) - quarantined
     if put_right:

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, aliased
 from core.answers import Answer
 from core.database import append, now
 from core.records.events import Event, record_events
+from core.records.tallies import Tally, record_tally
 from core.tables import JobRow, JobStatus, PredictionRow, RadiographRow, ScoreRow
 
 #: Passing causes are tried again after 5, 10, 20, ... seconds, at most ten minutes apart, this many times.
@@ -171,8 +172,22 @@ def renew(session: Session, token: str, lease_seconds: float) -> int:
     return _count(session, update(JobRow).where(_held(token)).values(lease_until=until))
 
 
-def store_outcomes(session: Session, claim: Claim, outcomes: Sequence[Outcome], worker: str) -> list[Outcome]:
+def store_outcomes(
+    session: Session,
+    claim: Claim,
+    outcomes: Sequence[Outcome],
+    worker: str,
+    *,
+    stored_before: float | None = None,
+) -> list[Outcome]:
     """Write answers, statuses and the release of the leases, in this one transaction.
+
+    Args:
+        session: A transaction that may write.
+        claim: What was claimed.
+        outcomes: How its jobs ended.
+        worker: Who worked.
+        stored_before: Seconds that storing the batch before took, if it is known: of this one nobody knows yet.
 
     Returns:
         The outcomes that counted. One whose lease was lost meanwhile is left out: somebody else has the job.
@@ -193,6 +208,9 @@ def store_outcomes(session: Session, claim: Claim, outcomes: Sequence[Outcome], 
             detail |= {"code": problem[0], "words": problem[1]}
         events.append(Event(kind=kind, actor=worker, radiograph_id=job.radiograph_id, job_id=job.id, detail=detail))
     _record_predictions(session, claim, [outcome for outcome in counted if outcome.answer], at)
+    tally = _tally(counted, stored_before)
+    if tally.answers or tally.spreads:
+        record_tally(session, claim.model_version_id, tally, at)
     record_events(session, at, events)
     return counted
 
@@ -259,6 +277,19 @@ def _release_failed(session: Session, token: str, outcome: Outcome, at: datetime
         available_at = at + timedelta(seconds=pause_seconds(job.attempts))
         values |= {"status": JobStatus.WAITING, "available_at": available_at, "rung_at": None}
     return _count(session, update(JobRow).where(JobRow.id == job.id, _held(token)).values(**values)) == 1
+
+
+def _tally(outcomes: Sequence[Outcome], stored_before: float | None) -> Tally:
+    tally = Tally()
+    for outcome in outcomes:
+        if outcome.answer:
+            tally.note_answer(outcome.answer)
+            tally.note_time("waited", outcome.job.waited_ms / 1000)
+            tally.note_time("decode", outcome.decode_ms / 1000)
+            tally.note_time("infer", outcome.infer_ms / 1000)
+    if stored_before is not None:
+        tally.note_time("store", stored_before)
+    return tally
 
 
 def _record_predictions(session: Session, claim: Claim, outcomes: Sequence[Outcome], at: datetime) -> None:

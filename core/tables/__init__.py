@@ -8,6 +8,7 @@ from core.tables.operations import CounterRow, EventRow, WorkerRow
 from core.tables.people import TokenRow, UserRow
 from core.tables.radiographs import ArrivalRadiographRow, ArrivalRow, RadiographRow, SubmissionRow
 from core.tables.reviews import ReadingRow, ReviewRow
+from core.tables.tallies import TallyRow
 from core.tables.words import ENDED, FIRST, SECOND, ArrivalStatus, JobStatus, ReviewKind, Role, Source
 from core.tables.work import JobRow, ModelVersionRow, PredictionRow, ScoreRow
 
@@ -34,6 +35,7 @@ __all__ = [
     "ScoreRow",
     "Source",
     "SubmissionRow",
+    "TallyRow",
     "TokenRow",
     "UserRow",
     "UtcDateTime",
