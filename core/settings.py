@@ -124,6 +124,12 @@ class Settings:
     bell_patience_seconds: float = _setting(5.0, _seconds, "Waiting work older than this is announced again")
     stop_seconds: float = _setting(20.0, _seconds, "How long a polite stop may take before processes are killed")
 
+    log_format: str = _setting(
+        "readable",
+        _one_of("readable", "json"),
+        "How the log looks: `readable`, or `json`, which also tells what happens to each radiograph",
+    )
+
     settle_seconds: float = _setting(1.0, _seconds, "How long a file in the inbox must be quiet before it is taken")
     rescan_seconds: float = _setting(5.0, _seconds, "How often the whole inbox is scanned, whatever the events say")
     inbox_polling: bool = _setting(False, _flag, "Watch by polling (network shares send no events)", "0")

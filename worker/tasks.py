@@ -89,8 +89,8 @@ def _before_pool(**_: Any) -> None:
 @worker_process_init.connect
 def _on_process_start(**_: Any) -> None:
     die_with_parent()
-    configure_logging("worker")
     context, _pulse = _this_process()
+    configure_logging("worker", context.settings.log_format)
     context.notes = Notebook(note_path(context.settings.runtime, os.getpid()))
 
     def ask_to_stop(_number: int, _frame: Any) -> None:

@@ -13,5 +13,6 @@ def beat() -> None:
     from core.logs import configure_logging
     from worker.main import run_beat
 
-    configure_logging("beat")
-    run_beat(settings_here())
+    settings = settings_here()
+    configure_logging("beat", settings.log_format)
+    run_beat(settings)

@@ -13,5 +13,6 @@ def inbox() -> None:
     from core.logs import configure_logging
     from worker.inbox_loop import run_inbox
 
-    configure_logging("inbox")
-    run_inbox(settings_here())
+    settings = settings_here()
+    configure_logging("inbox", settings.log_format)
+    run_inbox(settings)

@@ -36,8 +36,8 @@ def up() -> None:
     """
     from core.logs import configure_logging
 
-    configure_logging("up")
     settings = settings_here()
+    configure_logging("up", settings.log_format)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())

@@ -16,5 +16,6 @@ def web() -> None:
     from core.logs import configure_logging
     from web.serve import serve
 
-    configure_logging("web")
-    serve(settings_here())
+    settings = settings_here()
+    configure_logging("web", settings.log_format)
+    serve(settings)

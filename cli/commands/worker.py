@@ -16,5 +16,6 @@ def worker() -> None:
     from core.logs import configure_logging
     from worker.main import run_worker
 
-    configure_logging("worker")
-    run_worker(settings_here())
+    settings = settings_here()
+    configure_logging("worker", settings.log_format)
+    run_worker(settings)

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, aliased
 
 from core.answers import Answer
 from core.database import append, now
-from core.records.events import Event, record_events
+from core.records.events import Event, record_events, tell_when_committed
 from core.records.tallies import Tally, record_tally
 from core.tables import JobRow, JobStatus, PredictionRow, RadiographRow, ScoreRow
 
@@ -160,6 +160,10 @@ def claim_waiting(
             waited_ms=max(0.0, (at - job.created_at).total_seconds() * 1000),
         )
         for job in rows
+    )
+    tell_when_committed(
+        session,
+        [Event(kind="started", actor=worker, radiograph_id=job.radiograph_id, job_id=job.id) for job in jobs],
     )
     return Claim(
         token=token, model_version_id=first.model_version_id, priority=first.priority, alone=first.alone, jobs=jobs

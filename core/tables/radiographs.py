@@ -36,6 +36,12 @@ class ArrivalRow(Base):
             sqlite_where=text("claim IS NOT NULL AND settled_at IS NULL"),
             postgresql_where=text("claim IS NOT NULL AND settled_at IS NULL"),
         ),
+        Index(
+            "ix_arrivals_rejected",
+            "error_code",
+            sqlite_where=text("status = 'rejected'"),
+            postgresql_where=text("status = 'rejected'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)

@@ -1,4 +1,4 @@
-"""What models answered, added up by the day."""
+"""What models answered, added up by the day; an index of refusals by their reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """What models answered, added up by the day."""
+    """What models answered, added up by the day; an index of refusals by their reason."""
     op.create_table(
         "tallies",
         sa.Column("id", _ID, nullable=False),
@@ -25,8 +25,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tallies")),
     )
     op.create_index("ix_tallies_model_version_id_day", "tallies", ["model_version_id", "day"])
+    op.create_index(
+        "ix_arrivals_rejected",
+        "arrivals",
+        ["error_code"],
+        sqlite_where=sa.text("status = 'rejected'"),
+        postgresql_where=sa.text("status = 'rejected'"),
+    )
 
 
 def downgrade() -> None:
     """Forget them."""
+    op.drop_index("ix_arrivals_rejected", "arrivals")
     op.drop_table("tallies")

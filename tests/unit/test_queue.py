@@ -1,4 +1,3 @@
-import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from core.errors import BrokerUnavailable
-from core.logs import configure_logging
 from core.queue import MOST_BELLS, announced, app, bells_for, configuration, ring
 from core.settings import Settings
 
@@ -49,16 +47,3 @@ def test_children_start_with_spawn_and_have_time_to_load(settings: Settings) -> 
     assert celery["worker_pool_start_method"] == "spawn"
     assert celery["worker_proc_alive_timeout"] > 10
     assert celery["accept_content"] == ["json"]
-
-
-def test_log_lines_name_role_process_and_time(capsys: pytest.CaptureFixture[str]) -> None:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    try:
-        configure_logging("worker")
-        logging.getLogger("worker.batching").warning("Something %s.", "happened")
-        line = capsys.readouterr().err
-    finally:
-        root.handlers[:], root.level = before
-    assert " worker[" in line
-    assert line.endswith("WARNING Something happened.\n")
