@@ -26,6 +26,7 @@ COMMANDS = {
     "retry": "Send failed work back to the queue.",
     "models": "List, activate, deactivate and import models.",
     "check": "Look over the installation and say what is wrong.",
+    "health": "Say whether a process of this machine lives.",
     "doctor": "Find what is stuck, lost or damaged, and mend it.",
     "selftest": "Send known images through a temporary installation and check the answers.",
     "user": "Add people who may sign in, change and disable them.",

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from core.alive import forget_life, show_life
 from core.announce import announcer
 from core.database import Database
 from core.errors import ConfigurationError, Unavailable
-from core.home import prepare_home
+from core.home import prepare_home, prepare_runtime
 from core.ingest import Ingest
 from core.records.workers import Identity, beat, sign_off
 from core.schema import check_schema
@@ -38,6 +39,7 @@ def run_inbox(settings: Settings) -> None:
         Unavailable: A disk is full, or the database is away.
     """
     prepare_home(settings)
+    prepare_runtime(settings.runtime)
     database = Database(settings.database_url)
     check_schema(database)
     ingest = Ingest(settings, database, FolderStore.at(settings.store_url), announcer(settings, database))
@@ -58,6 +60,7 @@ def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: thre
     try:
         while not stop.is_set():
             now = time.monotonic()
+            show_life(settings.runtime, "inbox")
             try:
                 if not recovered:
                     inbox.recover()
@@ -92,6 +95,7 @@ def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: thre
             _wait(watch, inbox, min(settings.settle_seconds / 2, _SETTLE_EVERY), stop)
     finally:
         watch.stop()
+        forget_life(settings.runtime, "inbox")
         try:
             with database.transaction() as session:
                 sign_off(session, identity)

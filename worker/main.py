@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.alive import forget_life
 from core.bundle import Bundle, find_bundles
 from core.database import Database
 from core.errors import ModelNotFound
@@ -64,6 +65,10 @@ def run_worker(settings: Settings) -> None:
 
 
 def run_beat(settings: Settings) -> None:
-    """Run Celery beat until SIGTERM or SIGINT. Its one schedule needs no file, so none can break."""
+    """Run Celery beat until SIGTERM or SIGINT."""
     check_schema(Database(settings.database_url))
-    app.Beat(scheduler_cls="celery.beat:Scheduler", loglevel="INFO").run()
+    prepare_runtime(settings.runtime)
+    try:
+        app.Beat(scheduler_cls="worker.clock:LivingScheduler", loglevel="INFO").run()
+    finally:
+        forget_life(settings.runtime, "beat")

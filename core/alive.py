@@ -1,0 +1,54 @@
+"""Signs of life of this machine's processes: a file that each role's loop touches.
+
+They say only that the loop turns. They ask neither database nor broker, because starting a process again brings neither
+back; and the files are on this machine, so that the answer is about this machine's process, whatever its clock says.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from core.errors import Unavailable
+
+#: Roles that have no address to be asked at.
+ROLES = ("worker", "inbox", "beat")
+
+
+class NoSignOfLife(Unavailable):
+    """The process does not run here, or does nothing any more."""
+
+    code = "no-sign-of-life"
+
+
+def show_life(runtime: Path, role: str) -> None:
+    """Note that a role's loop turns. A disk that is full is no reason to stop working."""
+    try:
+        _mark(runtime, role).write_text(f"{time.monotonic():.3f}")
+    except OSError:
+        return
+
+
+def forget_life(runtime: Path, role: str) -> None:
+    """Take the note back, at an orderly end."""
+    _mark(runtime, role).unlink(missing_ok=True)
+
+
+def seconds_since_life(runtime: Path, role: str) -> float:
+    """Return how long ago a role's loop last turned on this machine.
+
+    Raises:
+        NoSignOfLife: It never did since the machine started, or ended in order.
+    """
+    try:
+        # The steady clock is the machine's, the same for all processes, and begins anew with it (Linux).
+        ago = time.monotonic() - float(_mark(runtime, role).read_text())
+    except (OSError, ValueError):
+        raise NoSignOfLife(f"No {role} runs on this machine with these settings.") from None
+    if ago < 0:
+        raise NoSignOfLife(f"No {role} has run on this machine since it was started.")
+    return ago
+
+
+def _mark(runtime: Path, role: str) -> Path:
+    return runtime / f"alive-{role}"
