@@ -25,6 +25,7 @@ LEAST_ROLE = {
     "review.post_undo": Role.REVIEWER,
     "review.post_reader": Role.REVIEWER,
     "review_figures.figures_page": Role.VIEWER,
+    "drift.drift_page": Role.VIEWER,
     "queue.queue_page": Role.VIEWER,
     "reference.reference_page": Role.VIEWER,
     "sign_in.post_sign_out": Role.VIEWER,
@@ -40,6 +41,7 @@ LEAST_ROLE = {
     "reviews.post_undo": Role.REVIEWER,
     "reviews.get_worklist": Role.VIEWER,
     "reviews.get_figures": Role.VIEWER,
+    "drifts.get_drift": Role.VIEWER,
     "images.get_image": Role.VIEWER,
     "images.get_activation": Role.VIEWER,
 }

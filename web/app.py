@@ -20,6 +20,7 @@ from web import (
     access,
     api,
     api_reviews,
+    drift,
     exports,
     health,
     identity,
@@ -89,10 +90,11 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
     access.guard_endpoints(app)
     problems.answer_errors(app)
     words.add_filters(app)
-    for page in (sign_in, upload, results, radiograph, review, review_figures, queue, reference):
+    for page in (sign_in, upload, results, radiograph, review, review_figures, drift, queue, reference):
         app.register_blueprint(page.blueprint)
     app.register_blueprint(exports.blueprint)
     described = openapi.describe(app)
     for module in (api, api_reviews, images, health):
         described.register_blueprint(module.blueprint)
+    described.register_blueprint(drift.described)
     return app

@@ -385,6 +385,48 @@ class Health(_Answer):
     status = _text("ok")
 
 
+class DriftReference(_Answer):
+    """The figures that a model's card gives."""
+
+    split = _text("Which split they were counted on.")
+    images = fields.Integer(required=True, metadata={"description": "How many images it has."})
+
+
+class DriftFigure(_Answer):
+    """One figure of one week."""
+
+    name = _text("What was counted.")
+    count = fields.Integer(required=True, metadata={"description": "What it was counted among."})
+    value = fields.Float(required=True, allow_none=True, metadata={"description": "0 to 1; null: nothing to count."})
+    expected = fields.Float(required=True, allow_none=True, metadata={"description": "The card's; null: it has none."})
+    low = fields.Float(required=True, metadata={"description": "Lower end of what the card lets expect."})
+    high = fields.Float(required=True, metadata={"description": "Upper end."})
+    outside = fields.Boolean(required=True, metadata={"description": "Whether it is outside; few are never judged."})
+
+
+class DriftWeek(_Answer):
+    """One week of one model."""
+
+    week = fields.Date(required=True, metadata={"description": "Its Monday (UTC)."})
+    answers = fields.Integer(required=True, metadata={"description": "Stored answers."})
+    figures = fields.List(fields.Nested(DriftFigure), required=True)
+
+
+class ModelDrift(_Answer):
+    """One active model's weeks beside its card."""
+
+    model = _text("NAME/VERSION.")
+    reference = fields.Nested(DriftReference, required=True, allow_none=True)
+    sentences = _texts("What of the last week is outside, a sentence each.")
+    weeks = fields.List(fields.Nested(DriftWeek), required=True)
+
+
+class Drift(_Answer):
+    """Whether models still answer as they did when they were judged."""
+
+    models = fields.List(fields.Nested(ModelDrift), required=True)
+
+
 class Readiness(_Answer):
     """Whether it can do its work."""
 

@@ -6,12 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from core.records.fractures import affirms
-from core.tables import FIRST, SECOND, PredictionRow, RadiographRow, ReadingRow, ReviewKind, Source
+from core.records.tallies import monday_of
+from core.tables import FIRST, SECOND, PredictionRow, RadiographRow, ReadingRow, ReviewKind, ReviewRow, Source
 
 _FIRST, _SECOND = aliased(ReadingRow), aliased(ReadingRow)
 #: The normal distribution's 97.5th percentile: of 95 % intervals.
@@ -169,3 +171,28 @@ def _sides(labels: Sequence[str]) -> tuple[str, str]:
     positive = next((label for label in labels if affirms(label)), "fractured")
     negative = next((label for label in labels if not affirms(label)), "not-fractured")
     return positive, negative
+
+
+def weekly_disagreement(session: Session, model: str, *, since: datetime) -> dict[date, tuple[int, int]]:
+    """Count readings in which a model's answer was on the screen, by week: those that did not agree, and all.
+
+    Args:
+        session: An open transaction.
+        model: NAME/VERSION.
+        since: Of reviews made from then on.
+    """
+    query = (
+        select(ReviewRow.created_at, ReadingRow.agreed)
+        .join(ReadingRow, ReadingRow.review_id == ReviewRow.id)
+        .where(
+            ReviewRow.model == model,
+            ReviewRow.created_at >= since,
+            ReadingRow.reading == FIRST,
+            ReadingRow.agreed.is_not(None),
+        )
+    )
+    found: dict[date, tuple[int, int]] = {}
+    for at, agreed in session.execute(query):
+        others, all_ = found.get(monday_of(at.date()), (0, 0))
+        found[monday_of(at.date())] = (others + (not agreed), all_ + 1)
+    return found

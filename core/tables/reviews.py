@@ -15,7 +15,10 @@ class ReviewRow(Base):
     """What a person said of a radiograph, and what was on the screen then. Append-only: a change is another row."""
 
     __tablename__ = "reviews"
-    __table_args__ = (Index("ix_reviews_reviewer", "reviewer", "id"),)
+    __table_args__ = (
+        Index("ix_reviews_reviewer", "reviewer", "id"),
+        Index("ix_reviews_model_created_at", "model", "created_at"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     radiograph_id: Mapped[int] = mapped_column(ForeignKey("radiographs.id"), index=True)

@@ -1,4 +1,4 @@
-"""What models answered, added up by the day; an index of refusals by their reason."""
+"""What models answered, added up by the day; indexes of refusals by their reason and of reviews by their week."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    """What models answered, added up by the day; an index of refusals by their reason."""
+    """What models answered, added up by the day; indexes of refusals by their reason and of reviews by their week."""
     op.create_table(
         "tallies",
         sa.Column("id", _ID, nullable=False),
@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tallies")),
     )
     op.create_index("ix_tallies_model_version_id_day", "tallies", ["model_version_id", "day"])
+    op.create_index("ix_reviews_model_created_at", "reviews", ["model", "created_at"])
     op.create_index(
         "ix_arrivals_rejected",
         "arrivals",
@@ -36,5 +37,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Forget them."""
+    op.drop_index("ix_reviews_model_created_at", "reviews")
     op.drop_index("ix_arrivals_rejected", "arrivals")
     op.drop_table("tallies")
