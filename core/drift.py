@@ -131,19 +131,20 @@ def _figures(
     reference: Reference | None, labels: list[str], tally: Tally, disagreement: tuple[int, int]
 ) -> Iterator[Figure]:
     expected = reference.labels if reference else {}
+    doubtful, unlike, wrong = (reference.doubtful, reference.unlike, reference.wrong) if reference else (None,) * 3
     for label in labels:
         yield _share(f"answered {label}", tally.labels[label], tally.answers, reference, expected.get(label))
-    yield _share("doubtful", tally.flags[DOUBTFUL], tally.answers, reference, reference and reference.doubtful)
+    yield _share("doubtful", tally.flags[DOUBTFUL], tally.answers, reference, doubtful)
     yield _share(
         "perhaps not a radiograph",
         tally.flags[UNLIKE_RADIOGRAPHS],
         tally.answers,
         reference,
-        reference and reference.unlike,
+        unlike,
     )
     yield _confidence(reference, tally)
     others, readings = disagreement
-    yield _share("reviewers disagreed", others, readings, reference, reference and reference.wrong)
+    yield _share("reviewers disagreed", others, readings, reference, wrong)
 
 
 def _share(name: str, some: int, of: int, reference: Reference | None, expected: float | None) -> Figure:
