@@ -18,6 +18,8 @@ from core.errors import ConfigurationError
 
 PREFIX = "FRACTURE_"
 ENGINES = ("litert", "keras")
+#: Secrets may be in files instead, as container keepers hand them over: this variable names the file of that setting.
+SECRET_FILES = {f"{PREFIX}{name}_FILE": f"{PREFIX}{name}" for name in ("DATABASE_URL", "BROKER_URL", "SECRET_KEY")}
 MODELS_FOLDER = Path(__file__).resolve().parent.parent / "models"
 
 
@@ -65,6 +67,22 @@ def _path(text: str) -> Path:
         return Path(text).expanduser().absolute()
     except RuntimeError:
         raise ValueError("names the home folder of a user that does not exist") from None
+
+
+def _secrets_in_files(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the secrets that files hold, by the variable they stand for, and what is wrong with them."""
+    found, problems = {}, []
+    for variable, stands_for in SECRET_FILES.items():
+        file = environ.get(variable, "")
+        if file == "":
+            continue
+        if environ.get(stands_for):
+            problems.append(f"{variable} and {stands_for} are both set; one of them is enough.")
+        try:
+            found[stands_for] = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            problems.append(f"{variable}={file!r} cannot be read: {getattr(error, 'strerror', 'it is no text')}.")
+    return found, problems
 
 
 def _masked(url: str) -> str:
@@ -166,8 +184,9 @@ class Settings:
             ConfigurationError: Names all variables that cannot be read, and those that do not exist.
         """
         values: dict[str, Any] = {}
-        problems = []
         known = {PREFIX + setting.name.upper(): setting for setting in fields(cls)}
+        from_files, problems = _secrets_in_files(environ)
+        environ = {name: text for name, text in environ.items() if name not in SECRET_FILES} | from_files
         for variable, setting in known.items():
             text = environ.get(variable, "")
             if text == "":

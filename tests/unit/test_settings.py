@@ -150,3 +150,21 @@ def test_ticks_of_the_clock_that_nobody_takes_expire() -> None:
     assert tick["schedule"].run_every.total_seconds() == 7
     # Long enough for clocks that differ, short enough that none pile up.
     assert 60 <= tick["options"]["expires"] <= 3600
+
+
+def test_secrets_may_be_in_files(tmp_path: Path) -> None:
+    key, url = tmp_path / "key", tmp_path / "url"
+    key.write_text("of the test\n")
+    url.write_text("postgresql://fracture:hidden@postgres/fracture\n")
+    found = Settings.from_env({"FRACTURE_SECRET_KEY_FILE": str(key), "FRACTURE_DATABASE_URL_FILE": str(url)})
+    assert (found.secret_key, found.database_url) == ("of the test", "postgresql://fracture:hidden@postgres/fracture")
+    assert "hidden" not in repr(found)
+
+
+def test_a_secret_file_that_cannot_be_read_or_is_one_too_many_is_told(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    with pytest.raises(ConfigurationError, match=r"FRACTURE_SECRET_KEY_FILE.* cannot be read: No such file"):
+        Settings.from_env({"FRACTURE_SECRET_KEY_FILE": str(key)})
+    key.write_text("one")
+    with pytest.raises(ConfigurationError, match="are both set"):
+        Settings.from_env({"FRACTURE_SECRET_KEY_FILE": str(key), "FRACTURE_SECRET_KEY": "another"})
