@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from cli.main import COMMANDS
-from core.settings import PREFIX, Settings
+from core.settings import PREFIX, SECRET_FILES, Settings
 from core.settings_table import settings_table
 from tests.conftest import PROJECT
 
@@ -36,19 +40,64 @@ def test_every_command_in_the_readme_exists() -> None:
     assert {"up", "submit", "classify", "results", "queue", "retry", "check", "train", "evaluate", "publish"} <= named
 
 
-def test_every_role_in_the_compose_file_is_a_command() -> None:
-    ours = {name: service for name, service in compose()["services"].items() if service["image"] == "fracture-queue"}
+def ours() -> dict[str, Any]:
+    """The services that run this program."""
+    return {name: service for name, service in compose()["services"].items() if "build" in service}
 
-    assert ours.keys() == {"migrate", "web", "inbox", "worker", "beat"}
-    for name, service in ours.items():
-        assert service["command"] == [name]
-        assert name in COMMANDS
+
+def test_every_role_in_the_compose_file_is_a_command_and_has_an_image_of_its_own() -> None:
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", (PROJECT / "Dockerfile").read_text(), flags=re.MULTILINE))
+    assert ours().keys() == {"migrate", "web", "inbox", "worker", "worker-gpu", "beat", "flower"}
+    for name, service in ours().items():
+        assert service["build"]["target"] == name
+        assert name in stages
+        assert service["read_only"], name
+        if name != "flower":
+            assert service["command"] == [name.removesuffix("-gpu")]
+            assert service["command"][0] in COMMANDS
+
+
+def test_every_role_that_stays_says_whether_it_is_well() -> None:
+    text = (PROJECT / "Dockerfile").read_text()
+    asked = re.findall(r'^HEALTHCHECK .*"health", "(\w+)"\]$\nCMD \["(\w+)"\]', text, flags=re.MULTILINE)
+    assert asked == [(role, role) for role in ("beat", "inbox", "web", "worker", "worker")]
 
 
 def test_every_variable_in_compose_and_dockerfile_is_a_setting() -> None:
     for name in ("docker-compose.yml", "Dockerfile", ".env.example"):
         text = (PROJECT / name).read_text()
-        assert set(re.findall(r"FRACTURE_[A-Z_]+", text)) <= VARIABLES, name
+        assert set(re.findall(r"FRACTURE_[A-Z_]+", text)) <= VARIABLES | set(SECRET_FILES), name
+
+
+def test_every_secret_of_the_compose_file_is_made_by_the_script(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    script = shutil.copy(PROJECT / "deploy" / "secrets.sh", tmp_path / "deploy")
+    for _ in range(2):  # the second time changes nothing
+        subprocess.run(["bash", script], check=True, capture_output=True)
+        made = {file.name: file.read_text() for file in (tmp_path / "secrets").iterdir()}
+    assert set(compose()["secrets"]) | {"prometheus_token"} == set(made)
+    for name, secret in compose()["secrets"].items():
+        assert secret["file"] == f"secrets/{name}"
+        assert len(made[name]) >= 32
+    settings = Settings(database_url=made["database_url"], broker_url=made["broker_url"], secret_key=made["secret_key"])
+    assert made["postgres_password"] not in repr(settings)
+    assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
+
+
+LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([^ ;]+)", flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("role", ["base", "build", "embedded", "flower", "gpu", "inbox", "web", "worker"])
+def test_a_role_is_locked_to_the_versions_that_are_tested(role: str) -> None:
+    text = (PROJECT / "requirements" / f"{role}.lock").read_text()
+    tested = dict(LOCKED.findall((PROJECT / "requirements" / "dev.lock").read_text()))
+    locked = dict(LOCKED.findall(text))
+    untested = {name for name, version in locked.items() if tested.get(name) != version}
+    if role == "gpu":  # the libraries of the card, which nothing else needs
+        untested = {name for name in untested if not name.startswith("nvidia-")}
+    assert not untested
+    assert "://" not in text
+    assert text.count("--hash=sha256:") >= len(locked)
 
 
 def test_every_variable_that_compose_needs_is_in_the_example() -> None:
