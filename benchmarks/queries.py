@@ -14,7 +14,9 @@ from benchmarks.measured import Measured, Part
 from core.database import Database
 from core.records.figures import queue_figures
 from core.records.filters import Filters
+from core.records.history import history
 from core.records.results import get_result, list_results
+from core.settings import Settings
 from core.tables import JobStatus, RadiographRow, Source
 
 _PAGE = 50
@@ -50,7 +52,8 @@ def queries_of(session: Session) -> dict[str, Query]:
         "sha256": page(sha256=middle.sha256),
         "one drop": page(submission=max(1, last // 2000)),
         "one radiograph": lambda session: get_result(session, middle.id),
-        "queue figures": lambda session: queue_figures(session, heard_within_seconds=60),
+        "queue figures": lambda session: queue_figures(session, Settings()),
+        "queue, last hours": lambda session: history(session, hours=6, minutes_a_bar=5),
     }
 
 

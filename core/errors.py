@@ -106,6 +106,12 @@ class NoActiveModel(Unavailable):
     code = "no-active-model"
 
 
+class IntakePaused(Unavailable):
+    """The intake is paused; nothing is taken until it is resumed."""
+
+    code = "intake-paused"
+
+
 class ModelError(FractureError):
     """A model bundle is unusable. Our fault, never the file's: the worker refuses to start."""
 
@@ -122,6 +128,16 @@ class ModelMismatch(ModelError):
     """A model's card and its files disagree."""
 
     code = "model-mismatch"
+
+
+def passing_codes() -> frozenset[str]:
+    """Return the codes of causes that pass by themselves."""
+    found, kinds = set(), [Unavailable]
+    while kinds:
+        kind = kinds.pop()
+        found.add(kind.code)
+        kinds += kind.__subclasses__()
+    return frozenset(found)
 
 
 class AccountRefused(FractureError):

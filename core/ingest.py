@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from core import images
 from core.database import Database
 from core.errors import BrokerUnavailable, ImageTooLarge, RejectedImage
+from core.records.controls import refuse_paused_intake
 from core.records.intake import Examined, Intake, Submission, continued, record_intake
 from core.settings import Settings
 from core.storage import FolderStore
+from core.tables import Source
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +63,13 @@ class Ingest:
             StoreUnavailable: An original could not be kept; nothing was recorded.
             DatabaseUnavailable: Likewise.
             NoActiveModel: Likewise.
+            IntakePaused: Likewise.
             NotFound: The submission continues one that does not exist; likewise.
         """
-        if submission.continues is not None:  # asked before anything is stored that nobody would ever look for
-            with self._database.reading() as session:
-                continued(session, submission)
+        with self._database.reading() as session:  # asked before anything is stored that nobody would ever look for
+            if submission.source is not Source.INBOX:  # whose process looks before it takes a file
+                refuse_paused_intake(session)
+            continued(session, submission)
         # By number, so that each thread reads its own file when it comes to it: `map` would read all of them at once.
         examined = list(self._side_by_side.map(lambda number: self._examine(files[number]), range(len(files))))
         with self._database.transaction() as session:

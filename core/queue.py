@@ -18,10 +18,12 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import CeleryError
 from celery.schedules import schedule
+from kombu.connection import Connection
 from kombu.exceptions import KombuError
 from kombu.messaging import Producer
 from redis.exceptions import RedisError
 
+from core.broker_sight import Bells
 from core.errors import BrokerUnavailable
 from core.settings import Settings
 
@@ -171,6 +173,23 @@ def ring(jobs: int, settings: Settings, listeners: int | None = None) -> None:
 def _send(producer: Producer, bells: int, jobs: int) -> None:
     for _ in range(bells):
         app.send_task(WORK_TASK, kwargs={"waiting": jobs}, producer=producer, retry=False)
+
+
+def count_bells(connection: Connection) -> Bells:
+    """Count them on a connection that the caller keeps; see `announced`.
+
+    Raises:
+        BrokerUnavailable: The broker does not answer.
+    """
+    try:
+        channel = connection.default_channel
+        count = app.amqp.queues[WORK_QUEUE](channel).queue_declare().message_count
+        # Redis alone says so: kombu keeps them in one hash.
+        key = getattr(channel, "unacked_key", None)
+        unacknowledged = None if key is None else int(channel.client.hlen(key))  # type: ignore[attr-defined]
+        return Bells(announced=count, unacknowledged=unacknowledged)
+    except (OSError, KombuError, CeleryError, RedisError) as error:
+        raise BrokerUnavailable from error
 
 
 def announced() -> int:

@@ -118,10 +118,13 @@ def _model(version: ModelVersion, card: Mapping[str, Any]) -> dict[str, Any]:
 
 @blueprint.get("/queue", tags=_QUEUE)
 @blueprint.response(200, schemas.Queue)
-def get_queue() -> QueueFigures:
-    """Return the queue's figures."""
-    with parts().database.reading() as session:
-        return figures_now(session)
+def get_queue() -> tuple[QueueFigures, int, dict[str, str]]:
+    """Return the queue's figures.
+
+    The tag (`ETag`) stays the same while nothing happens but that time passes: a page that asks again gets a 304.
+    """
+    figures = figures_now()
+    return figures, 200, {"ETag": f'W/"{figures.tag()}"'}
 
 
 blueprint.after_request(tagged)

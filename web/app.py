@@ -14,11 +14,13 @@ from jinja2 import StrictUndefined
 from core.announce import announcer
 from core.database import Database
 from core.ingest import Ingest
+from core.overview import Overview
 from core.settings import Settings
 from core.storage import FolderStore
 from web import (
     access,
     api,
+    api_queue,
     api_reviews,
     drift,
     exports,
@@ -81,7 +83,9 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
     announce = announce or announcer(settings, database)
     ingest = Ingest(settings, database, store, announce)
     door = Door(settings, database)
-    app.extensions[EXTENSION] = Parts(settings, database, store, ingest, announce, door, Attempts())
+    app.extensions[EXTENSION] = Parts(
+        settings, database, store, ingest, announce, door, Attempts(), Overview(settings, database)
+    )
 
     # In this order for each request: may it come from there at all, who asks, how often, and for what.
     security.guard(app, settings)
@@ -94,7 +98,7 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
         app.register_blueprint(page.blueprint)
     app.register_blueprint(exports.blueprint)
     described = openapi.describe(app)
-    for module in (api, api_reviews, images, health):
+    for module in (api, api_queue, api_reviews, images, health):
         described.register_blueprint(module.blueprint)
     described.register_blueprint(drift.described)
     return app

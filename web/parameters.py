@@ -68,8 +68,8 @@ class Note(fields.String):
 class Choice(fields.String):
     """One of a few words."""
 
-    def __init__(self, words: Sequence[str], description: str) -> None:
-        super().__init__(metadata={"description": description, "enum": list(words)})
+    def __init__(self, words: Sequence[str], description: str, *, required: bool = False) -> None:
+        super().__init__(required=required, metadata={"description": description, "enum": list(words)})
         self._words = words
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
@@ -90,6 +90,22 @@ class Whole(fields.Integer):
         if not re.fullmatch(r"[0-9]{1,19}", value) or not self._smallest <= int(value) <= self._largest:
             raise ValidationError(f"is not a whole number from {self._smallest} to {self._largest}")
         return int(value)
+
+
+class Number(fields.Integer):
+    """A whole number within limits that has to be given; it may be below nought, and JSON or a form's text."""
+
+    def __init__(self, description: str, smallest: int, largest: int) -> None:
+        super().__init__(required=True, metadata={"description": description, "minimum": smallest, "maximum": largest})
+        self._smallest, self._largest = smallest, largest
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(text, str) or not re.fullmatch(r"-?[0-9]{1,9}", text, re.ASCII):
+            raise ValidationError(f"is not a whole number from {self._smallest} to {self._largest}")
+        if not self._smallest <= int(text) <= self._largest:
+            raise ValidationError(f"is not a whole number from {self._smallest} to {self._largest}")
+        return int(text)
 
 
 class Share(fields.Float):

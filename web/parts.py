@@ -9,6 +9,7 @@ from flask import current_app
 
 from core.database import Database
 from core.ingest import Ingest
+from core.overview import Overview
 from core.settings import Settings
 from core.storage import FolderStore
 from web.attempts import Attempts
@@ -28,6 +29,7 @@ class Parts:
     announce: Callable[[int], None]  # rings for a number of jobs; may raise `BrokerUnavailable`
     door: Door  # whether anybody has to sign in
     attempts: Attempts  # failed sign-ins
+    overview: Overview  # the queue's figures
 
 
 def parts() -> Parts:

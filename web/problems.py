@@ -7,7 +7,16 @@ import logging
 from flask import Flask, Response, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from core.errors import ConfigurationError, Conflict, FractureError, ModelError, NotFound, RejectedImage, Unavailable
+from core.errors import (
+    ConfigurationError,
+    Conflict,
+    FractureError,
+    IntakePaused,
+    ModelError,
+    NotFound,
+    RejectedImage,
+    Unavailable,
+)
 from web.limits import most_body_bytes
 from web.parts import parts
 
@@ -15,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which a program may try again when a part was away.
 _RETRY_AFTER = "5"
+#: Likewise when a person paused the intake.
+_PAUSED_RETRY_AFTER = "60"
 
 
 class BadParameter(FractureError):
@@ -157,5 +168,5 @@ def _problem(status: int, code: str, words: str) -> Response:
         answer = make_response(render_template("problem.html", title=title, status=status, words=words))
     answer.status_code = status
     if status == 503:
-        answer.headers["Retry-After"] = _RETRY_AFTER
+        answer.headers["Retry-After"] = _PAUSED_RETRY_AFTER if code == IntakePaused.code else _RETRY_AFTER
     return answer

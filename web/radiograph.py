@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 from flask import Blueprint, redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
-from core.errors import BrokerUnavailable
+from core.orders import ring_for
 from core.records.details import answers_of, radiograph_facts, ways_in
 from core.records.fractures import FRACTURE_TASK, affirms
 from core.records.jobs import RETRYABLE, retry_jobs
@@ -16,7 +14,6 @@ from core.tables import ENDED
 from web.identity import actor_words
 from web.parts import parts
 
-log = logging.getLogger(__name__)
 blueprint = Blueprint("radiograph", __name__)
 
 
@@ -66,9 +63,5 @@ def retry(radiograph_id: int) -> list[int]:
     with parts().database.transaction() as session:
         get_radiograph(session, radiograph_id)
         jobs = retry_jobs(session, actor=actor_words(), radiograph_ids=[radiograph_id])
-    if jobs:
-        try:
-            parts().announce(len(jobs))
-        except BrokerUnavailable as error:
-            log.warning("%s %d jobs to retry wait in the database.", error, len(jobs))
+    ring_for(parts().announce, len(jobs))
     return jobs

@@ -12,6 +12,7 @@ from marshmallow import RAISE, Schema, fields, pre_dump
 
 from core.records.details import ModelAnswer
 from core.records.figures import QueueFigures
+from core.states import WorkerState
 from core.tables import ArrivalStatus, JobStatus, ReviewKind, Source
 
 
@@ -294,15 +295,92 @@ class Models(_Answer):
     models = fields.List(fields.Nested(Model), required=True)
 
 
-class WorkerState(_Answer):
-    """A worker process that was heard of lately."""
+def _state() -> fields.Enum[Any]:
+    words = "busy, idle, wedged (there, and gets nothing done), dead, or unknown (silent, and nobody can tell why)."
+    return fields.Enum(WorkerState, by_value=True, required=True, metadata={"description": words})
+
+
+class Worker(_Answer):
+    """A process that classifies and has not signed off."""
 
     name = _text("role@host:process.")
+    host = _text("Its machine.")
     engine = _text("What runs its networks; empty before its first job.")
+    model = _text("NAME/VERSION of the network that it used last.", allow_none=True)
     holds = _whole("Jobs in hand.")
     held_since = _moment("Since when.", allow_none=True)
+    held_seconds = _number("For how long, by the database's clock.", allow_none=True)
     seen_seconds_ago = _number("How long ago it was heard of.")
     memory_bytes = _whole("Its memory.")
+    main = _text("The main process that hands it work.", allow_none=True)
+    state = _state()
+    words = _text("Why, where that is not plain; else empty.")
+    paused = _truth("Whether it takes no more work.")
+
+
+class MainProcess(_Answer):
+    """A worker's main process, which takes bells from the broker and starts the processes that classify."""
+
+    name = _text("main@host:process.")
+    host = _text("Its machine.")
+    seen_seconds_ago = _number("How long ago it was heard of.")
+    memory_bytes = _whole("Its memory.")
+    connected = _truth("To the broker, when last heard of.")
+    prefetched = _whole("Bells that it took and nobody has begun.")
+    state = _state()
+    words = _text("Why, where that is not plain; else empty.")
+    paused = _truth("Whether its processes take no more work.")
+
+
+class Spread(_Answer):
+    """Seconds that half of the jobs stayed below, and 95 of a hundred."""
+
+    p50 = _number("Half.")
+    p95 = _number("95 of a hundred.")
+
+
+class Rates(_Answer):
+    """Jobs done a second."""
+
+    minute = _number("Over the last minute.")
+    five_minutes = _number("Over the last five.")
+    hour = _number("Over the last hour.")
+
+
+class Broker(_Answer):
+    """What the broker holds. A bell says that there is work; one may stand for many jobs."""
+
+    answers = fields.Boolean(required=True, allow_none=True, metadata={"description": "Null: nobody has looked yet."})
+    announced = _whole("Bells that nobody has taken.", allow_none=True)
+    prefetched = _whole("Bells taken that nobody has begun.")
+    unacknowledged = _whole("Bells that would be given again; null where the broker does not say.", allow_none=True)
+    agrees = _truth("Whether this fits what the database says.")
+    words = _text("The difference, or that there is none.")
+
+
+class Paused(_Answer):
+    """A pause in force."""
+
+    target = _text("intake or workers.")
+    host = _text("Of workers: only those of this machine; null: all.", allow_none=True)
+    since = _moment("Since when.")
+    by = _text("Who paused it.", attribute="actor")
+    words = fields.Function(
+        lambda found: found.words(), required=True, metadata={"type": "string", "description": "A sentence."}
+    )
+
+
+class Failures(_Answer):
+    """Jobs in trouble for one cause."""
+
+    code = _text("The cause, for programs.")
+    count = _whole("All of them; each status is counted up to 10,000.")
+    failed = _whole("Those that ended.")
+    pausing = _whole("Those that wait and are tried again by themselves.")
+    passing = _truth("Whether such a cause goes away by itself.")
+    words = _text("What one of them says.")
+    examples = fields.List(fields.Integer(), required=True, metadata={"description": "Some radiographs."})
+    next_try = _moment("Of those that wait.", allow_none=True)
 
 
 class Queue(_Answer):
@@ -317,11 +395,60 @@ class Queue(_Answer):
     rejected = _whole("Files that were refused at the door.")
     oldest_waiting_seconds = _number("How long the oldest job has waited.", allow_none=True)
     images_per_second = _number("Jobs done in the last minute, a second.")
-    workers = fields.List(fields.Nested(WorkerState), required=True)
+    rates = fields.Nested(Rates, required=True)
+    seconds_to_finish = _number("Until nothing is unfinished, as work goes now; null: unknown.", allow_none=True)
+    waited = fields.Nested(
+        Spread,
+        required=True,
+        allow_none=True,
+        attribute="pace.waited",
+        metadata={"description": "From a job's creation to the attempt that answered; null: none was done lately."},
+    )
+    ran = fields.Nested(
+        Spread,
+        required=True,
+        allow_none=True,
+        attribute="pace.ran",
+        metadata={"description": "From then to the stored answer; likewise."},
+    )
+    broker = fields.Nested(Broker, required=True)
+    paused = fields.List(fields.Nested(Paused), required=True, attribute="pauses")
+    failures = fields.List(fields.Nested(Failures), required=True, attribute="causes")
+    mains = fields.List(fields.Nested(MainProcess), required=True)
+    workers = fields.List(fields.Nested(Worker), required=True)
 
     @pre_dump
     def _flatten(self, figures: QueueFigures, **_: Any) -> dict[str, Any]:
         return {**{status.value: count for status, count in figures.counts.items()}, **vars(figures)}
+
+
+class Stretch(_Answer):
+    """What a stretch of time brought."""
+
+    begin = _moment("Its beginning.")
+    done = _whole("Jobs that got an answer.")
+    failed = _whole("Jobs that failed or were set aside.")
+    known = _truth("Whether anybody looked then; the clock or all workers may have been stopped.")
+
+
+class QueueHistory(_Answer):
+    """What the last hours brought, oldest first."""
+
+    seconds_a_stretch = _whole("The length of a stretch.")
+    stretches = fields.List(fields.Nested(Stretch), required=True)
+
+
+class Changed(_Answer):
+    """What an order changed."""
+
+    jobs = _whole("So many jobs.")
+
+
+class PauseChanged(_Answer):
+    """What pausing or resuming changed."""
+
+    changed = _truth("Whether it was otherwise before.")
+    paused = fields.List(fields.Nested(Paused), required=True, metadata={"description": "All pauses in force now."})
 
 
 class Worklist(_Answer):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from flask import Flask
 
+from core.records.failures import MOST_COUNTED
 from core.records.fractures import affirms, fracture_probability
 from core.records.submissions import SubmissionState
 from core.tables import JobStatus, Source
@@ -92,6 +93,11 @@ def counted(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
 
 
+def at_most(count: int) -> str:
+    """Write a number that was counted only so far."""
+    return f"{count:,}" if count < MOST_COUNTED else f"{MOST_COUNTED:,} or more"
+
+
 def progress_words(submission: SubmissionState) -> str:
     """Say how far a submission has come."""
     accepted, unfinished = len(submission.files) - submission.rejected, submission.unfinished
@@ -113,7 +119,7 @@ def add_filters(app: Flask) -> None:
     """Give the templates these words."""
     functions = (
         *(percent, status_words, source_words, flag_words, label_words),
-        *(moment, duration, byte_size, fracture_probability, fracture_words, counted, progress_words),
+        *(moment, duration, byte_size, fracture_probability, fracture_words, counted, at_most, progress_words),
     )
     app.jinja_env.filters.update({function.__name__: function for function in functions})
     app.jinja_env.globals["PURPOSE"] = PURPOSE

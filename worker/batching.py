@@ -22,6 +22,7 @@ from core.engines.protocol import Classifier
 from core.errors import ConfigurationError, ModelError, RejectedImage, TooMuchMemory, Unavailable
 from core.preprocessing import read_model_input
 from core.records.claims import Claim, ClaimedJob, Outcome, claim_waiting, give_back, store_outcomes
+from core.records.controls import worker_is_paused
 from worker.context import WorkerContext
 from worker.memory import limited_memory
 from worker.pulse import Pulse
@@ -41,7 +42,7 @@ class Worked:
 
 
 def work_off(context: WorkerContext, pulse: Pulse) -> Worked:
-    """Claim and process batches until nothing waits, `drain_seconds` are over, or a stop is asked for.
+    """Claim and process batches until nothing waits, `drain_seconds` are over, or a stop or a pause is asked for.
 
     Raises:
         Unavailable: The database went away. What was claimed comes back when its lease runs out.
@@ -81,6 +82,8 @@ def work_off(context: WorkerContext, pulse: Pulse) -> Worked:
 
 
 def _claim(context: WorkerContext, session: Session, models: Sequence[int]) -> Claim | None:
+    if worker_is_paused(session, context.identity.host):
+        return None
     return claim_waiting(
         session,
         model_version_ids=models,

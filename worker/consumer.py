@@ -10,12 +10,34 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from celery.worker.consumer import Consumer
 
 log = logging.getLogger(__name__)
+
+
+#: How often the loop shows that it turns.
+_TURN_SECONDS = 1.0
+
+
+@dataclass
+class Turning:
+    """Whether this process takes bells: told by the loop that takes them, for a thread that passes it on."""
+
+    turned_at: float | None = None  # of the steady clock; None: not yet
+    connected: bool = False
+
+    def turn(self) -> None:
+        """Note that the loop turns, which it does only with a connection to the broker."""
+        self.turned_at, self.connected = time.monotonic(), True
+
+
+#: Of this process's one consumer.
+turning = Turning()
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery ships no types
@@ -34,8 +56,15 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery ships no types
             logging.shutdown()
             os._exit(1)
 
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Be told at the start of each loop; its timers end with it."""
+        super().register_with_event_loop(hub)
+        hub.call_repeatedly(_TURN_SECONDS, turning.turn)
+        turning.turn()
+
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Close the lost connection; closing hands unacknowledged messages back to a broker that is gone."""
+        turning.connected = False
         try:
             super().on_connection_error_after_connected(exc)
         except Exception as error:

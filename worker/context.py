@@ -36,6 +36,7 @@ class WorkerContext:
     stopping: bool = False  # a polite stop was asked for: finish the batch in hand, take no other
     stored_before: float | None = None  # seconds that storing the last batch took
     notes: Notebook = field(default_factory=Notebook)  # what it is doing, legible after its death
+    model: str | None = None  # NAME/VERSION of the network used last
     _classifiers: dict[int, Classifier] = field(default_factory=dict)
     _bundles: dict[int, Bundle] = field(default_factory=dict)
     _unusable: set[int] = field(default_factory=set)
@@ -69,8 +70,9 @@ class WorkerContext:
             ModelError: The bundle is unusable; this process does not ask for its jobs again.
             ConfigurationError: The engine is not installed here; likewise.
         """
+        bundle = self._bundles[model_version_id]
+        self.model = f"{bundle.card.name}/{bundle.card.version}"
         if model_version_id not in self._classifiers:
-            bundle = self._bundles[model_version_id]
             started = time.monotonic()
             try:
                 self._classifiers[model_version_id] = load_classifier(bundle, self.settings.engine)

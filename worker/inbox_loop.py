@@ -18,6 +18,7 @@ from core.database import Database
 from core.errors import ConfigurationError, Unavailable
 from core.home import prepare_home, prepare_runtime
 from core.ingest import Ingest
+from core.records.controls import intake_pause
 from core.records.workers import Identity, beat, sign_off
 from core.schema import check_schema
 from core.settings import Settings
@@ -27,6 +28,8 @@ from worker.watch import FolderWatch
 
 log = logging.getLogger(__name__)
 
+#: How often is looked whether the intake is paused.
+_LOOK_EVERY = 1.0
 #: How often finished files are moved on while some are still in the works.
 _SETTLE_EVERY = 0.5
 
@@ -55,8 +58,8 @@ def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: thre
     watch = FolderWatch(settings.inbox, polling=settings.inbox_polling, poll_seconds=settings.settle_seconds / 2)
     identity = Identity.of_this_process("inbox")
     log.info("Watching %s.", settings.inbox)
-    recovered, root_missing = False, False
-    next_scan = next_settle = next_beat = 0.0
+    recovered, root_missing, paused = False, False, False
+    next_scan = next_settle = next_beat = next_look = 0.0
     try:
         while not stop.is_set():
             now = time.monotonic()
@@ -69,6 +72,9 @@ def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: thre
                     with database.transaction() as session:
                         beat(session, identity, engine="")
                     next_beat = now + settings.heartbeat_seconds
+                if now >= next_look:
+                    paused = _look_for_pause(database, paused)
+                    next_look = now + _LOOK_EVERY
             except Unavailable as error:
                 log.warning("%s The inbox tries again.", error)
                 next_beat = now + settings.heartbeat_seconds
@@ -84,7 +90,8 @@ def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: thre
                     log.error("The inbox %s cannot be read: %s. Looking for it again.", settings.inbox, error.strerror)
                 root_missing = True
                 next_scan = now + settings.settle_seconds
-            inbox.claim_ready()
+            if not paused:
+                inbox.claim_ready()
             inbox.record()
             if now >= next_settle:
                 try:
@@ -92,7 +99,7 @@ def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: thre
                 except Unavailable as error:
                     log.warning("%s Finished files are moved later.", error)
                 next_settle = time.monotonic() + _SETTLE_EVERY
-            _wait(watch, inbox, min(settings.settle_seconds / 2, _SETTLE_EVERY), stop)
+            _wait(watch, inbox, min(settings.settle_seconds / 2, _SETTLE_EVERY), stop, taking=not paused)
     finally:
         watch.stop()
         forget_life(settings.runtime, "inbox")
@@ -103,9 +110,20 @@ def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: thre
             log.warning("%s This process could not sign off; it will be forgotten.", error)
 
 
-def _wait(watch: FolderWatch, inbox: Inbox, most_seconds: float, stop: threading.Event) -> None:
+def _look_for_pause(database: Database, paused: bool) -> bool:
+    """Return whether the intake is paused: what lies in the inbox stays there, what was taken goes its way."""
+    with database.reading() as session:
+        found = intake_pause(session)
+    if found and not paused:
+        log.warning("%s Files stay in the inbox.", found.words())
+    elif paused and not found:
+        log.info("The intake is resumed.")
+    return found is not None
+
+
+def _wait(watch: FolderWatch, inbox: Inbox, most_seconds: float, stop: threading.Event, *, taking: bool) -> None:
     """Wait for an event, for the next file to be due, or for the next tick; look at what the events name."""
-    due = inbox.seconds_until_due()
+    due = inbox.seconds_until_due() if taking else None
     until = time.monotonic() + (most_seconds if due is None else min(most_seconds, max(due, 0.02)))
     while not stop.is_set() and (left := until - time.monotonic()) > 0:
         try:

@@ -1,4 +1,4 @@
-"""Celery's pool of processes, with a witness who is told how each process ended.
+"""Celery's pool of processes, with a witness who is told how each process ended, and a pulse of its own.
 
 Celery itself keeps the exit code of a lost process in the words of an error only. The one method overridden here is
 called by billiard 4.3 once for every process that has ended, before its place is filled again.
@@ -13,6 +13,7 @@ from celery.concurrency.asynpool import AsynPool
 from celery.concurrency.prefork import TaskPool
 
 from core.settings import Settings
+from worker.main_pulse import MainPulse
 from worker.witness import Witness
 
 
@@ -34,8 +35,18 @@ class WitnessedPool(TaskPool):  # type: ignore[misc]  # likewise
         """Start the processes, then the watching."""
         super().on_start()
         processes = self._pool
-        witness = Witness(
-            Settings.from_env(os.environ), lambda: [process.pid for process in list(processes._pool) if process.pid]
-        )
+
+        def pids() -> list[int]:
+            return [process.pid for process in list(processes._pool) if process.pid]
+
+        settings = Settings.from_env(os.environ)
+        witness = Witness(settings, pids)
         witness.start()
         processes.witness = witness
+        self._main_pulse = MainPulse(settings, pids)
+        self._main_pulse.start()
+
+    def on_stop(self) -> None:
+        """Wait for the processes to finish what they hold, then sign off."""
+        super().on_stop()
+        self._main_pulse.stop()

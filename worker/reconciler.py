@@ -1,4 +1,4 @@
-"""Make good what was lost: claims whose lease ran out, waiting work that no bell announces.
+"""Make good what was lost: claims whose lease ran out, waiting work that no bell announces; write the minute's figures.
 
 Run by Celery beat every few seconds and by `fracture-queue doctor`. Two at once do no harm: each job is returned by
 one of them, and the one that notes the bell rings it. A broker that is away ends the tick.
@@ -13,9 +13,10 @@ from core.database import Database
 from core.queue import announced, ring
 from core.records.counters import fold
 from core.records.deaths import Verdict, return_expired
+from core.records.history import record_minutes
 from core.records.jobs import put_times_right, take_unheard
 from core.records.tallies import fold_tallies
-from core.records.workers import idle_workers
+from core.records.workers import forget_silent, idle_workers
 from core.settings import Settings
 from worker.notes import evidence_left_by
 
@@ -47,6 +48,8 @@ def reconcile(settings: Settings, database: Database, actor: str) -> Reconciled:
     with database.transaction() as session:
         fold(session)
         fold_tallies(session)
+        if record_minutes(session):
+            forget_silent(session)
     quarantined = verdicts.count(Verdict.QUARANTINED)
     returned = len(verdicts) - quarantined
     if put_right:

@@ -40,6 +40,7 @@ _process: tuple[WorkerContext, Pulse] | None = None
 def work(waiting: int = 0) -> int:  # noqa: ARG001 - the count is for people who read Flower
     """Classify what waits; return how many jobs ended."""
     context, pulse = _this_process()
+    pulse.stir()
     try:
         worked = work_off(context, pulse)
     except (ModelError, ConfigurationError):
@@ -64,7 +65,8 @@ def work(waiting: int = 0) -> int:  # noqa: ARG001 - the count is for people who
 @app.task(name=RECONCILE_TASK)
 def reconcile_tick() -> None:
     """Look for lost work."""
-    context, _ = _this_process()
+    context, pulse = _this_process()
+    pulse.stir()
     try:
         reconcile(context.settings, context.database, str(context.identity))
     except Unavailable as error:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import click
 
 from cli.environment import actor_here, installation_here
-from core.errors import BrokerUnavailable
-from core.queue import ring
-from core.records.jobs import retry_jobs
+from core import orders
+from core.announce import announcer
 
 
 @click.command()
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 @click.option("--failed", is_flag=True, help="Everything that failed, was quarantined or cancelled.")
-@click.option("--error", "code", metavar="CODE", help="Everything that ended with this error code.")
+@click.option("--error", "code", metavar="CODE", help="Everything that ended with this error code, or pauses for it.")
 def retry(ids: tuple[int, ...], failed: bool, code: str | None) -> None:
     """Send work that failed back to the queue, by radiograph ID, by error code, or all of it.
 
@@ -22,13 +21,8 @@ def retry(ids: tuple[int, ...], failed: bool, code: str | None) -> None:
     if bool(ids) + failed + (code is not None) != 1:
         raise click.UsageError("Give radiograph IDs, or --failed, or --error CODE.")
     settings, database = installation_here()
-    with database.transaction() as session:
-        jobs = retry_jobs(session, actor=actor_here(), radiograph_ids=ids or None, code=code)
-    if jobs:
-        try:
-            ring(len(jobs), settings)
-        except BrokerUnavailable as error:
-            click.echo(f"{error}", err=True)
-    click.echo(f"{len(jobs)} jobs wait again.")
+    announce = announcer(settings, database)
+    jobs = orders.retry(database, announce, actor=actor_here(), radiograph_ids=ids or None, code=code)
+    click.echo(f"{jobs} jobs wait again.")
     if ids and not jobs:
         raise SystemExit(1)

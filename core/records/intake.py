@@ -91,6 +91,8 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
     at = now(session)
     priority = PRIORITIES[submission.source] if submission.priority is None else submission.priority
     row = _submission_row(session, submission, priority)
+    if submission.continues is not None:
+        priority = row.priority  # which somebody may have changed since
 
     digests = sorted({file.sha256 for file in files if file.facts and file.sha256})
     before = set(session.scalars(select(RadiographRow.sha256).where(RadiographRow.sha256.in_(digests))))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import CursorResult, Update, case, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Row, Update, and_, case, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.database import now
 from core.records.claims import LONGEST_PAUSE_SECONDS
 from core.records.events import Event, record_events
-from core.tables import ENDED, JobRow, JobStatus
+from core.tables import ENDED, ArrivalRadiographRow, ArrivalRow, JobRow, JobStatus
 
 #: Times that lie further ahead were written by a clock that was put back since. Less may be a writer who had to wait
 #: (SQLite's wait half a minute) after they had looked at the clock.
@@ -21,35 +22,139 @@ RETRYABLE = (JobStatus.FAILED, JobStatus.QUARANTINED, JobStatus.CANCELLED)
 
 
 def retry_jobs(
-    session: Session, *, actor: str, radiograph_ids: Sequence[int] | None = None, code: str | None = None
+    session: Session,
+    *,
+    actor: str,
+    radiograph_ids: Sequence[int] | None = None,
+    code: str | None = None,
+    before: datetime | None = None,
+    limit: int | None = None,
 ) -> list[int]:
     """Send jobs that failed, were quarantined or cancelled back to waiting, with a clean record of attempts.
+
+    Those that wait in a pause after a passing cause are tried at once.
 
     Args:
         session: A transaction that may write.
         actor: Who asked, for the audit trail.
         radiograph_ids: Only these; None: all.
-        code: Only jobs that ended with this error code.
+        code: Only jobs that ended with this error code, or pause for it.
+        before: Only what ended by then; who works in portions would otherwise meet what fails meanwhile again.
+        limit: At most so many.
 
     Returns:
         The jobs that wait again.
     """
     at = now(session)
-    query = select(JobRow).where(JobRow.status.in_(RETRYABLE))
+    ended: ColumnElement[bool] = JobRow.status.in_(RETRYABLE)
+    if before is not None:
+        ended = and_(ended, or_(JobRow.finished_at.is_(None), JobRow.finished_at <= before))
+    pausing = and_(JobRow.status == JobStatus.WAITING, JobRow.error_code > "", JobRow.available_at > at)
+    kinds = [_some(session, kind, radiograph_ids, code, limit) for kind in (ended, pausing)]
+    found = [row for rows in kinds for row in rows]
+    _change(
+        session,
+        [row.id for row in found],
+        status=JobStatus.WAITING,
+        available_at=at,
+        attempts=0,
+        deaths=0,
+        deaths_alone=0,
+        rung_at=None,
+        finished_at=None,
+        error_code=None,
+        error_words=None,
+    )
+    events = [
+        Event(
+            kind="retried",
+            actor=actor,
+            radiograph_id=row.radiograph_id,
+            job_id=row.id,
+            detail={"was": row.status.value, "code": row.error_code, "attempts": row.attempts},
+        )
+        for row in found
+    ]
+    record_events(session, at, events)
+    return [row.id for row in found]
+
+
+def cancel_jobs(
+    session: Session,
+    *,
+    actor: str,
+    radiograph_ids: Sequence[int] | None = None,
+    submission: int | None = None,
+    before: datetime | None = None,
+    limit: int | None = None,
+) -> list[int]:
+    """Take waiting jobs back; what runs already is not stopped.
+
+    Args:
+        session: A transaction that may write.
+        actor: Who asked, for the audit trail.
+        radiograph_ids: Only these; None: all.
+        submission: Only radiographs that came in with this submission and no other, which may still want them.
+        before: Only jobs made by then.
+        limit: At most so many.
+
+    Returns:
+        The jobs that were cancelled.
+    """
+    at = now(session)
+    waiting: ColumnElement[bool] = JobRow.status == JobStatus.WAITING
+    if before is not None:
+        waiting = and_(waiting, JobRow.created_at <= before)
+    if submission is not None:
+        waiting = and_(waiting, only_of_submission(submission))
+    found = _some(session, waiting, radiograph_ids, None, limit)
+    _change(session, [row.id for row in found], status=JobStatus.CANCELLED, finished_at=at, rung_at=None)
+    events = [
+        Event(kind="cancelled", actor=actor, radiograph_id=row.radiograph_id, job_id=row.id, detail={}) for row in found
+    ]
+    record_events(session, at, events)
+    return [row.id for row in found]
+
+
+def of_submission(submission: int) -> ColumnElement[bool]:
+    """Whether a job's radiograph came in with a submission."""
+    return JobRow.radiograph_id.in_(
+        select(ArrivalRadiographRow.radiograph_id)
+        .join(ArrivalRow, ArrivalRow.id == ArrivalRadiographRow.arrival_id)
+        .where(ArrivalRow.submission_id == submission)
+    )
+
+
+def only_of_submission(submission: int) -> ColumnElement[bool]:
+    """Whether a job's radiograph came in with a submission and with no other."""
+    other = (
+        select(ArrivalRow.id)
+        .join(ArrivalRadiographRow, ArrivalRadiographRow.arrival_id == ArrivalRow.id)
+        .where(ArrivalRadiographRow.radiograph_id == JobRow.radiograph_id, ArrivalRow.submission_id != submission)
+    )
+    return and_(of_submission(submission), ~exists(other))
+
+
+def _some(
+    session: Session,
+    condition: ColumnElement[bool],
+    radiograph_ids: Sequence[int] | None,
+    code: str | None,
+    limit: int | None,
+) -> Sequence[Row[int, int, JobStatus, str | None, int]]:
+    """Choose jobs, locking them where rows can be locked; what others hold is left to them."""
+    query = select(JobRow.id, JobRow.radiograph_id, JobRow.status, JobRow.error_code, JobRow.attempts).where(condition)
     if radiograph_ids is not None:
         query = query.where(JobRow.radiograph_id.in_(radiograph_ids))
     if code is not None:
         query = query.where(JobRow.error_code == code)
-    events = []
-    for job in session.scalars(query.order_by(JobRow.id).with_for_update(skip_locked=True)).all():
-        detail = {"was": job.status.value, "code": job.error_code, "attempts": job.attempts}
-        events.append(Event(kind="retried", actor=actor, radiograph_id=job.radiograph_id, job_id=job.id, detail=detail))
-        job.status, job.available_at = JobStatus.WAITING, at
-        job.attempts = job.deaths = job.deaths_alone = 0
-        job.rung_at = job.finished_at = job.error_code = job.error_words = None
-    session.flush()
-    record_events(session, at, events)
-    return [event.job_id for event in events if event.job_id is not None]
+    return session.execute(query.order_by(JobRow.id).limit(limit).with_for_update(skip_locked=True)).all()
+
+
+def _change(session: Session, job_ids: Sequence[int], **values: Any) -> None:
+    for start in range(0, len(job_ids), 500):
+        some = JobRow.id.in_(job_ids[start : start + 500])
+        session.execute(update(JobRow).where(some).values(**values).execution_options(synchronize_session=False))
 
 
 def count_unfinished(session: Session, radiograph_ids: Sequence[int]) -> int:

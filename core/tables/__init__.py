@@ -4,7 +4,7 @@ Times are UTC and aware. Identifiers are integers. `migrations/` builds the same
 """
 
 from core.tables.base import Base, Id, UtcDateTime
-from core.tables.operations import CounterRow, EventRow, WorkerRow
+from core.tables.operations import ControlRow, CounterRow, EventRow, MinuteRow, WorkerRow
 from core.tables.people import TokenRow, UserRow
 from core.tables.radiographs import ArrivalRadiographRow, ArrivalRow, RadiographRow, SubmissionRow
 from core.tables.reviews import ReadingRow, ReviewRow
@@ -20,11 +20,13 @@ __all__ = [
     "ArrivalRow",
     "ArrivalStatus",
     "Base",
+    "ControlRow",
     "CounterRow",
     "EventRow",
     "Id",
     "JobRow",
     "JobStatus",
+    "MinuteRow",
     "ModelVersionRow",
     "PredictionRow",
     "RadiographRow",

@@ -1,11 +1,11 @@
-"""How the system runs: the audit trail, heartbeats, counts."""
+"""How the system runs: the audit trail, heartbeats, counts, pauses, what each minute brought."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, String
+from sqlalchemy import BigInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.tables.base import Base, Id
@@ -27,12 +27,15 @@ class EventRow(Base):
 
 
 class WorkerRow(Base):
-    """A heartbeat: one process, what it holds and since when."""
+    """A heartbeat: one process, what it holds and since when.
+
+    A worker is one main process, which takes bells from the broker, and the processes that classify, which it started.
+    """
 
     __tablename__ = "workers"
 
     name: Mapped[str] = mapped_column(String(128), primary_key=True)  # role@host:pid
-    role: Mapped[str] = mapped_column(String(16))  # worker, inbox
+    role: Mapped[str] = mapped_column(String(16))  # worker (it classifies), main (it starts those), inbox
     host: Mapped[str] = mapped_column(String(128))
     pid: Mapped[int]
     engine: Mapped[str] = mapped_column(String(64))
@@ -41,6 +44,15 @@ class WorkerRow(Base):
     holds: Mapped[int]  # jobs in hand
     held_since: Mapped[datetime | None]
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    place: Mapped[str] = mapped_column(String(64), server_default="")  # who shares it sees the same process numbers
+    born: Mapped[int | None] = mapped_column(BigInteger)  # a number that comes twice is told by this
+    main: Mapped[str | None] = mapped_column(String(128))  # of a worker: the main process's name
+    model: Mapped[str | None] = mapped_column(String(200))  # NAME/VERSION of the network used last
+    idle_since: Mapped[datetime | None]  # of a worker: no task in hand since; None: it has one
+    turned_at: Mapped[datetime | None]  # of a main process: when its loop, which takes bells, last turned
+    connected: Mapped[bool | None]  # of a main process: to the broker
+    prefetched: Mapped[int | None]  # of a main process: bells taken that no process has begun
+    children: Mapped[dict[str, Any] | None]  # of a main process: what it sees of the processes it started, by number
 
 
 class CounterRow(Base):
@@ -55,3 +67,25 @@ class CounterRow(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(String(64))  # the table and the status: "jobs waiting"
     change: Mapped[int] = mapped_column(BigInteger)
+
+
+class ControlRow(Base):
+    """What people have paused; a row that is there is in force, for every process and across restarts."""
+
+    __tablename__ = "controls"
+
+    name: Mapped[str] = mapped_column(String(160), primary_key=True)  # intake, workers, workers@HOST
+    paused_at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(128))
+    note: Mapped[str] = mapped_column(Text)
+
+
+class MinuteRow(Base):
+    """What one minute brought, written when it is over."""
+
+    __tablename__ = "minutes"
+
+    minute: Mapped[datetime] = mapped_column(primary_key=True)  # its beginning
+    done: Mapped[int]  # jobs that got an answer
+    failed: Mapped[int]  # jobs that failed or were set aside
+    waiting: Mapped[int | None]  # jobs that waited when it was over; None: nobody looked then

@@ -82,20 +82,20 @@ def test_both_engines_agree_on_real_radiographs(bundle: Bundle) -> None:
 
 def test_a_thousand_answers_do_not_grow_the_process(bundle: Bundle) -> None:
     program = (
-        "import sys\n"
+        "import os, sys\n"
         "from pathlib import Path\n"
         "import numpy as np\n"
         "from core.answers import answers\n"
         "from core.bundle import Bundle\n"
         "from core.engines.protocol import load_classifier\n"
-        "from core.records.workers import resident_bytes\n"
+        "from core.processes import see\n"
         "classifier = load_classifier(Bundle.open(Path(sys.argv[1])), 'litert')\n"
         "card, generator = classifier.card, np.random.default_rng(1)\n"
         "def ask(times):\n"
         "    for _ in range(times // 8):\n"
         "        batch = generator.integers(0, 255, (8, card.side, card.side, card.channels), dtype=np.uint8)\n"
         "        assert None not in answers(classifier.run(batch), card)\n"
-        "    return resident_bytes()\n"
+        "    return see(os.getpid()).memory_bytes\n"
         "print(ask(64), ask(1000))\n"
     )
     ended = subprocess.run(

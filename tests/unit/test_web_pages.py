@@ -270,7 +270,7 @@ def test_an_inactive_models_answer_is_kept_apart(site: Site) -> None:
 def test_the_queue_page_counts_and_warns_when_nobody_works(filled: Site) -> None:
     text = filled.client.get("/queue").text
 
-    assert re.search(r'<span class="count">1</span> <span>Waiting in the queue</span>', text)
+    assert re.search(r'<span class="count" data-figure="waiting">1</span> <span>Waiting in the queue</span>', text)
     assert "No worker is running." in text
 
 

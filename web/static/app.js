@@ -35,6 +35,21 @@ function say(words) {
 
 // --- Pages that refresh their own middle part -----------------------------------------------------------------
 
+// Puts a fresh part of the page into the old one's place, unless they are the same; returns whether it did.
+function swapIn(here, fresh) {
+  // What the reader opened stays open, and where the keyboard was it stays.
+  const twins = fresh.querySelectorAll("details");
+  here.querySelectorAll("details").forEach((details, index) => {
+    if (twins[index]) twins[index].open = details.open;
+  });
+  if (fresh.outerHTML === here.outerHTML) return false;
+  const stops = "a, button, summary";
+  const stop = [...here.querySelectorAll(stops)].indexOf(document.activeElement);
+  here.replaceWith(fresh);
+  if (stop >= 0) fresh.querySelectorAll(stops)[stop]?.focus({ preventScroll: true });
+  return true;
+}
+
 function keepFresh(id) {
   keepAsking(async () => {
     const here = document.getElementById(id);
@@ -45,16 +60,7 @@ function keepFresh(id) {
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById(id);
     if (!fresh) return "failed";
-    // What the reader opened stays open, and where the keyboard was it stays.
-    const twins = fresh.querySelectorAll("details");
-    here.querySelectorAll("details").forEach((details, index) => {
-      if (twins[index]) twins[index].open = details.open;
-    });
-    if (fresh.outerHTML === here.outerHTML) return "same";
-    const stops = "a, button, summary";
-    const stop = [...here.querySelectorAll(stops)].indexOf(document.activeElement);
-    here.replaceWith(fresh);
-    if (stop >= 0) fresh.querySelectorAll(stops)[stop]?.focus({ preventScroll: true });
+    if (!swapIn(here, fresh)) return "same";
     if (fresh.dataset.words !== here.dataset.words) say(fresh.dataset.words);
     return "changed";
   });

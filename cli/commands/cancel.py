@@ -1,0 +1,26 @@
+"""`fracture-queue cancel`."""
+
+from __future__ import annotations
+
+import click
+
+from cli.environment import actor_here, installation_here
+from core import orders
+
+
+@click.command()
+@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.option("--submission", type=int, metavar="NUMBER", help="What came in with this submission and no other.")
+@click.option("--all", "everything", is_flag=True, help="Everything that waits.")
+def cancel(ids: tuple[int, ...], submission: int | None, everything: bool) -> None:
+    """Take waiting work back, by radiograph ID, by submission, or all of it. What runs is finished.
+
+    Example: fracture-queue cancel --submission 12
+    """
+    if bool(ids) + (submission is not None) + everything != 1:
+        raise click.UsageError("Give radiograph IDs, or --submission NUMBER, or --all.")
+    _, database = installation_here()
+    jobs = orders.cancel(database, actor=actor_here(), radiograph_ids=ids or None, submission=submission)
+    click.echo(f"{jobs} jobs were cancelled.")
+    if ids and not jobs:
+        raise SystemExit(1)

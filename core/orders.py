@@ -1,0 +1,112 @@
+"""What people order: try again, take back, resume. From the page, the API and the command line alike.
+
+Large orders are carried out in portions, each a transaction of its own, so that workers go on in between.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.orm import Session
+
+from core.database import Database, now
+from core.errors import BrokerUnavailable, NotFound
+from core.records import controls
+from core.records.counters import job_counts
+from core.records.jobs import cancel_jobs, retry_jobs
+from core.tables import JobStatus, SubmissionRow
+
+log = logging.getLogger(__name__)
+
+_PORTION = 1000
+Announce = Callable[[int], None]
+
+
+def retry(
+    database: Database,
+    announce: Announce,
+    *,
+    actor: str,
+    radiograph_ids: Sequence[int] | None = None,
+    code: str | None = None,
+) -> int:
+    """Send work that failed, was set aside or was cancelled back to the queue; return how many jobs.
+
+    Args:
+        database: Where the work is.
+        announce: Rings; a broker that is away changes nothing, the work is announced later.
+        actor: Who asked, for the audit trail.
+        radiograph_ids: Only these; None: all.
+        code: Only of this cause, also what pauses for it.
+    """
+    with database.reading() as session:
+        began = now(session)
+
+    def some(session: Session) -> list[int]:
+        return retry_jobs(session, actor=actor, radiograph_ids=radiograph_ids, code=code, before=began, limit=_PORTION)
+
+    jobs = _in_portions(database, some)
+    ring_for(announce, jobs)
+    return jobs
+
+
+def cancel(
+    database: Database,
+    *,
+    actor: str,
+    radiograph_ids: Sequence[int] | None = None,
+    submission: int | None = None,
+) -> int:
+    """Take waiting work back; return how many jobs. Likewise `retry`.
+
+    Raises:
+        NotFound: There is no such submission.
+    """
+    with database.reading() as session:
+        began = now(session)
+        if submission is not None and session.get(SubmissionRow, submission) is None:
+            raise NotFound(f"There is no submission {submission}.")
+
+    def some(session: Session) -> list[int]:
+        return cancel_jobs(
+            session, actor=actor, radiograph_ids=radiograph_ids, submission=submission, before=began, limit=_PORTION
+        )
+
+    return _in_portions(database, some)
+
+
+def pause(database: Database, target: str, *, actor: str, host: str | None = None, note: str = "") -> bool:
+    """Pause the intake or workers; return whether that changed anything."""
+    with database.transaction() as session:
+        return controls.pause(session, target, actor=actor, host=host, note=note)
+
+
+def resume(database: Database, announce: Announce, target: str, *, actor: str, host: str | None = None) -> bool:
+    """End a pause; return whether there was one. Workers are told what waits."""
+    with database.transaction() as session:
+        changed = controls.resume(session, target, actor=actor, host=host)
+        waiting = job_counts(session)[JobStatus.WAITING]
+    if changed and target == controls.WORKERS:
+        ring_for(announce, waiting)
+    return changed
+
+
+def ring_for(announce: Announce, jobs: int) -> None:
+    """Ring for waiting jobs; a broker that is away changes nothing."""
+    if not jobs:
+        return
+    try:
+        announce(jobs)
+    except BrokerUnavailable as error:
+        log.warning("%s %d jobs wait in the database.", error, jobs)
+
+
+def _in_portions(database: Database, step: Callable[[Session], list[int]]) -> int:
+    total = 0
+    while True:
+        with database.transaction() as session:
+            changed = len(step(session))
+        total += changed
+        if changed < _PORTION:
+            return total
