@@ -141,7 +141,7 @@ class QueueFigures:
                 }
                 for cause in self.causes
             ],
-            "mains": [vars(main) for main in self.mains],
+            "mains": [dict(vars(main)) for main in self.mains],
             "workers": [
                 {**vars(worker), "held_since": None if worker.held_since is None else worker.held_since.isoformat()}
                 for worker in self.workers
