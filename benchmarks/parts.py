@@ -22,6 +22,7 @@ from benchmarks.pictures import Pictures
 from benchmarks.pipeline import measure_pipeline
 from benchmarks.plain_model import make_plain_bundle
 from benchmarks.queries import measure_queries
+from benchmarks.watching import measure_watching
 from core.bundle import Bundle, find_bundles
 from core.errors import ModelNotFound
 from core.preprocessing import read_model_input
@@ -91,6 +92,8 @@ def run(name: str, place: Path, options: Options, environment: Mapping[str, str]
     elif name == "latency":
         bulk, singles = files * _BULK_DROPS, max(5, files // _SINGLES)
         yield measure_latency(work, plain, models, pictures, rounds=rounds, files=bulk, singles=singles)
+    elif name == "watching":
+        yield measure_watching(work, models, pictures, rounds=rounds, files=files)
     elif name == "ingest":
         yield measure_ingest(work, models, pictures, rounds=rounds, files=files)
     else:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import click
 
 #: In the order in which `all` runs them.
-PARTS = ("engines", "pipeline", "latency", "ingest", "query", "growth")
+PARTS = ("engines", "pipeline", "latency", "ingest", "query", "watching", "growth")
 
 
 @click.command()
@@ -43,7 +43,8 @@ def bench(
     """Measure PART, or all of them, on this machine.
 
     engines: images per second. pipeline: files to rows, against a bare loop and a peer. latency: single uploads.
-    ingest: files per second through the doors. query: a million radiographs. growth: large drops, memory.
+    ingest: files per second through the doors. query: a million radiographs. watching: what the queue page costs.
+    growth: large drops, memory.
 
     Contestants take turns, and ratios are formed within a turn; nothing but this should run meanwhile.
 

@@ -14,6 +14,7 @@ from core.database import Database
 from core.errors import ConfigurationError, ModelMismatch
 from core.ingest import Incoming, Ingest
 from core.records.claims import Outcome, give_back
+from core.records.controls import WORKERS, pause, resume
 from core.records.intake import Submission
 from core.records.models import register_bundles
 from core.records.workers import Identity
@@ -98,6 +99,28 @@ def white() -> bytes:
 
 
 # Batches
+
+
+def test_a_paused_worker_takes_nothing_until_it_is_resumed(bench: Bench) -> None:
+    bench.take_in(draw_radiograph(1), draw_radiograph(2))
+    with bench.database.transaction() as session:
+        pause(session, WORKERS, actor="test", host="test")
+    assert work_off(bench.context, bench.pulse).jobs == 0
+    assert bench.statuses() == ["waiting", "waiting"]
+    with bench.database.transaction() as session:
+        resume(session, WORKERS, actor="test")
+    assert work_off(bench.context, bench.pulse).jobs == 2
+
+
+def test_a_pause_lets_the_batch_in_hand_be_finished(bench: Bench) -> None:
+    def pause_all(_batch: NDArray[np.uint8]) -> None:
+        with bench.database.transaction() as session:
+            pause(session, WORKERS, actor="test")
+
+    bench.use(FakeClassifier(trouble=pause_all))
+    bench.take_in(*(draw_radiograph(seed) for seed in range(9)))
+    assert work_off(bench.context, bench.pulse).jobs == 8
+    assert bench.statuses() == [*["done"] * 8, "waiting"]
 
 
 def test_all_that_waits_is_worked_off_in_batches(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 import errno
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from core.database import Database
 from core.errors import ConfigurationError
+from core.records.controls import INTAKE, pause, resume
 from core.records.workers import living
 from core.settings import Settings
 from core.tables import ArrivalStatus
@@ -105,6 +107,26 @@ def test_a_lost_event_is_made_good_by_the_next_scan(watching: Watching, monkeypa
     with watching(rescan_seconds=0.3) as desk:
         wait_until(lambda: reported(desk), within_seconds=30, what="the loop runs")
         desk.drop("scan.png", draw_radiograph(1))
+        recorded(desk, 1)
+
+
+def test_a_paused_intake_leaves_files_where_they_are_and_takes_them_when_it_is_resumed(
+    watching: Watching, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with watching(rescan_seconds=0.3) as desk:
+        wait_until(lambda: reported(desk), within_seconds=30, what="the loop runs")
+        with desk.database.transaction() as session:
+            pause(session, INTAKE, actor="test", note="new disk")
+        wait_until(lambda: "Files stay in the inbox." in caplog.text, within_seconds=30, what="the pause is noticed")
+        path = desk.drop("scan.png", draw_radiograph(1))
+        wait_until(lambda: path in desk.inbox.tracker, within_seconds=30, what="the file is seen")
+        settled = time.monotonic() + 3 * desk.settings.settle_seconds
+        wait_until(lambda: time.monotonic() > settled, within_seconds=30, what="it would have been taken")
+        assert path.exists()
+        assert desk.arrivals() == []
+        with desk.database.transaction() as session:
+            resume(session, INTAKE, actor="test")
         recorded(desk, 1)
 
 

@@ -1,0 +1,96 @@
+"""`queue`, `cancel`, `pause`, `resume` and `priority` in the terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from cli.commands.queue import _shown
+from cli.main import fracture_queue
+from core.records.workers import Identity, beat
+from tests.unit.web_fixtures import Site
+
+
+@pytest.fixture
+def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setenv("FRACTURE_HOME", str(site.settings.home))
+    monkeypatch.setenv("COLUMNS", "80")
+    return site
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(fracture_queue, arguments, catch_exceptions=False)
+
+
+def test_without_a_broker_the_database_still_tells_and_it_says_that_the_broker_is_away(here: Site) -> None:
+    here.take_in(1, 2)
+    here.fail("unreadable", "The picture data are cut off.")
+    here.take_in(3)
+
+    text = run("queue").output
+    document: dict[str, Any] = json.loads(run("queue", "--json").stdout)
+
+    assert "The broker does not answer." in text
+    assert "The picture data are cut off." in text
+    assert (document["waiting"], document["failed"], document["broker"]["answers"]) == (1, 2, False)
+    assert document["failures"][0]["count"] == 2
+    # What the API answers has the same keys.
+    assert document.keys() == here.client.get("/api/v1/queue").json.keys()
+    assert document["failures"][0].keys() == here.client.get("/api/v1/queue").json["failures"][0].keys()
+
+
+def test_everything_fits_into_80_columns(here: Site) -> None:
+    with here.database.transaction() as session:
+        for pid in (30780, 4194304):
+            worker = Identity("worker", "radiology-workstation-7", pid)
+            beat(session, worker, engine="litert", model="fracture-types-large/2.0.0", idle_seconds=1)
+    here.take_in(1)
+    here.fail("too-much-memory", "The picture needs more memory than this installation allows. " * 3)
+    run("pause", "workers", "--note", "new disk")
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(_shown(here.app.extensions["fracture-queue"].overview.figures()))
+    lines = captured.get().splitlines()
+
+    assert max(len(line) for line in lines) <= 80
+    text = "".join(lines)
+    for words in ("idle, paused", "4194304", "too-much-memory", "All workers are paused since", "MiB"):
+        assert words in text
+
+
+def test_orders_are_given_from_the_terminal_too(here: Site) -> None:
+    here.take_in(1, 2)
+    here.take_in(3)
+
+    assert "1 of its jobs waited." in run("priority", "2", "-10").output
+    assert run("cancel", "3").output == "1 jobs were cancelled.\n"
+    assert run("cancel", "3").exit_code == 1
+    assert run("cancel", "--submission", "1").output == "2 jobs were cancelled.\n"
+    assert run("cancel", "--all").output == "0 jobs were cancelled.\n"
+    assert run("retry", "--failed").output == "3 jobs wait again.\n"
+    assert run("pause", "intake", "--note", "moving").output == "Paused.\n"
+    assert run("pause", "intake").output == "That was paused already.\n"
+    assert json.loads(run("queue", "--json").stdout)["paused"][0]["words"].endswith(": moving.")
+    assert run("resume", "intake").output == "Resumed.\n"
+    assert run("resume", "intake").output == "That was not paused.\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("cancel",),
+        ("cancel", "1", "--all"),
+        ("cancel", "--submission", "x"),
+        ("pause", "beat"),
+        ("pause", "intake", "--host", "a"),
+        ("resume", "intake", "--host", "a"),
+        ("priority", "1", "101"),
+        ("queue", "--json", "--watch"),
+    ],
+)
+def test_wrong_use_is_exit_code_2(here: Site, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2
