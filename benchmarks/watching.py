@@ -81,6 +81,7 @@ def measure_watching(
             "FRACTURE_HOME": str(system.settings.home),
             "FRACTURE_MODELS": str(models),
             "COLUMNS": "80",
+            "FORCE_COLOR": "1",  # it draws as for a terminal
         }
         with (place / "watch.out").open("wb") as output:
             command = [sys.executable, "-m", "cli.main", "queue", "--watch"]
@@ -98,7 +99,7 @@ def measure_watching(
     rows = tuple((name, each.shown(2)) for name, each in figures.items())
     often = f"figures every {_EACH_SECONDS:g} s, the whole page every {_PAGE_EVERY * _EACH_SECONDS:g} s"
     notes = (
-        f"{files} files a turn, all workers busy; the page open {readers} times ({often}) and `queue --watch` beside it. "
+        f"{files} files a turn, all workers busy; the page open {readers} times ({often}), `queue --watch` beside it. "
         "Shares: processor time (user and system) of the web process, which does nothing else meanwhile, and of the "
         f"terminal's, of the time of all our processes. {pictures.words}.",
     )
