@@ -91,10 +91,20 @@ def record_minutes(session: Session) -> int:
 
 
 def rates(session: Session, at: datetime) -> Rates:
-    """Return how fast jobs get done."""
+    """Return how fast jobs get done: whole minutes as they were written, the rest counted."""
+    query = select(MinuteRow.minute, MinuteRow.done).where(
+        MinuteRow.minute >= _floor(at - _HOUR) + _MINUTE, MinuteRow.minute < _floor(at)
+    )
+    written: dict[datetime, int] = {minute: done for minute, done in session.execute(query)}
+    unwritten = _ended(session, max(written) + _MINUTE, at, JobStatus.DONE) if written else 0
 
     def rate(reach: timedelta) -> float:
-        return _done_since(session, at - reach, at) / reach.total_seconds()
+        since = at - reach
+        minutes = [minute for minute in written if minute > since]
+        if not minutes:
+            return _ended(session, since, at, JobStatus.DONE) / reach.total_seconds()
+        before = _ended(session, since, min(minutes), JobStatus.DONE)
+        return (before + sum(written[minute] for minute in minutes) + unwritten) / reach.total_seconds()
 
     return Rates(minute=rate(_MINUTE), five_minutes=rate(5 * _MINUTE), hour=rate(_HOUR))
 
@@ -134,19 +144,6 @@ def history(session: Session, *, hours: int, minutes_a_bar: int) -> list[Bar]:
         bars[start] = Bar(start, bar.done + done, bar.failed + failed, known=True)
     starts = [begin + number * width for number in range((end - begin) // width)]
     return [bars.get(start, Bar(start, 0, 0, known=False)) for start in starts]
-
-
-def _done_since(session: Session, since: datetime, at: datetime) -> int:
-    """Count the jobs done from one moment to another: whole minutes as they were written, the rest by the rows."""
-    first = _floor(since) + _MINUTE
-    query = select(func.min(MinuteRow.minute), func.max(MinuteRow.minute), func.sum(MinuteRow.done)).where(
-        MinuteRow.minute >= first, MinuteRow.minute < _floor(at)
-    )
-    begin, last, written = session.execute(query).one()
-    if begin is None:
-        return _ended(session, since, at, JobStatus.DONE)
-    before = _ended(session, since, begin, JobStatus.DONE)
-    return before + int(written) + _ended(session, last + _MINUTE, at, JobStatus.DONE)
 
 
 def _ended(session: Session, since: datetime, until: datetime, *statuses: JobStatus) -> int:
