@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from core.broker_sight import BrokerSight
@@ -165,7 +165,6 @@ def queue_figures(
     broker: BrokerSight | None = None,
     *,
     known_pace: Pace | None = None,
-    known_causes: tuple[Cause, ...] | None = None,
 ) -> QueueFigures:
     """Return them; their cost does not grow with what has been done.
 
@@ -174,7 +173,6 @@ def queue_figures(
         settings: Timers and limits.
         broker: What the broker holds; None: nobody has looked.
         known_pace: From a little while ago; None: look now.
-        known_causes: Likewise.
     """
     at, counts, found_pauses = now(session), job_counts(session), pauses(session)
     sight = broker or BrokerSight()
@@ -209,7 +207,7 @@ def queue_figures(
         pace=found_pace,
         broker=_compared(sight, claimable, workers, mains),
         pauses=found_pauses,
-        causes=causes(session) if known_causes is None else known_causes,
+        causes=causes(session),
         mains=mains,
         workers=workers,
     )
@@ -283,9 +281,14 @@ def _is_paused(row: WorkerRow, found_pauses: Sequence[Pause]) -> bool:
 
 def _any_claimable(session: Session, at: datetime) -> bool:
     """Whether some of what waits may be claimed now, as far as its head tells; the rest pauses after passing causes."""
+    # Written out, as in `claims`: only then do planners see that the partial index of waiting jobs serves.
+    waiting = bindparam("waiting", JobStatus.WAITING, JobRow.status.type, literal_execute=True)
+    is_waiting: ColumnElement[Any] = JobRow.status == waiting
+    if session.get_bind().dialect.name == "sqlite":
+        is_waiting = func.likely(is_waiting)
     head = (
         select(JobRow.available_at)
-        .where(JobRow.status == JobStatus.WAITING)
+        .where(is_waiting)
         .order_by(JobRow.priority.desc(), JobRow.id)
         .limit(_LOOKED_AT)
         .subquery()
