@@ -32,7 +32,7 @@ def get_history() -> dict[str, Any]:
 @blueprint.response(202, schemas.Changed)
 def post_retry(asked: dict[str, Any]) -> dict[str, Any]:
     """Send what failed, was set aside or was cancelled back to the queue, with the stored originals."""
-    jobs = orders.retry(parts().database, parts().announce, actor=actor_words(), code=asked.get("code"))
+    jobs = orders.retry(parts().database, parts().announce, actor=actor_words(), code=asked.get("code") or None)
     return {"jobs": jobs}
 
 
@@ -74,7 +74,11 @@ def post_priority(asked: dict[str, Any], submission_id: int) -> dict[str, Any]:
 def post_pause(asked: dict[str, Any]) -> dict[str, Any]:
     """Pause the intake or workers, for every process and across restarts. A worker finishes what it holds."""
     changed = orders.pause(
-        parts().database, asked["target"], actor=actor_words(), host=asked.get("host"), note=asked.get("note", "")
+        parts().database,
+        asked["target"],
+        actor=actor_words(),
+        host=asked.get("host") or None,
+        note=asked.get("note", ""),
     )
     return _pauses(changed)
 
@@ -85,7 +89,9 @@ def post_pause(asked: dict[str, Any]) -> dict[str, Any]:
 def post_resume(asked: dict[str, Any]) -> dict[str, Any]:
     """End a pause. All workers resumed are those of each machine too."""
     database, announce = parts().database, parts().announce
-    return _pauses(orders.resume(database, announce, asked["target"], actor=actor_words(), host=asked.get("host")))
+    return _pauses(
+        orders.resume(database, announce, asked["target"], actor=actor_words(), host=asked.get("host") or None)
+    )
 
 
 def _pauses(changed: bool) -> dict[str, Any]:

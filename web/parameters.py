@@ -42,6 +42,8 @@ class Words(fields.String):
         self._longest = longest
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if not isinstance(value, str):
+            raise ValidationError("is no text")
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
             raise ValidationError("has control characters")
         if len(value) > self._longest:

@@ -144,6 +144,8 @@ def test_pausing_by_the_api_says_what_is_paused(site: Site) -> None:
     for wrong in (
         {},
         {"target": "beat"},
+        {"target": 1},
+        {"target": "workers", "host": 1},
         {"target": "intake", "host": "ward-7"},
         {"target": "workers", "host": "a\x00"},
     ):
