@@ -31,6 +31,7 @@ LEAST_ROLE = {
     "queue.post_cancel": Role.ADMIN,
     "queue.post_pause": Role.ADMIN,
     "queue.post_resume": Role.ADMIN,
+    "queue.post_cancel_radiograph": Role.REVIEWER,
     "queue.post_cancel_submission": Role.REVIEWER,
     "queue.post_priority": Role.ADMIN,
     "reference.reference_page": Role.VIEWER,

@@ -10,6 +10,7 @@ from core.records.controls import INTAKE
 from core.records.figures import QueueFigures
 from core.records.history import Bar, history
 from core.records.priorities import set_priority
+from core.records.results import get_radiograph
 from web.identity import actor_words
 from web.orders import CauseParameters, PauseParameters, PriorityParameters
 from web.parameters import read
@@ -61,6 +62,18 @@ def post_resume() -> Response:
     asked = read(PauseParameters, request.form)
     orders.resume(parts().database, parts().announce, asked["target"], actor=actor_words(), host=asked.get("host"))
     return _told("Resumed.")
+
+
+@blueprint.post("/radiographs/<id:radiograph_id>/cancel")
+def post_cancel_radiograph(radiograph_id: int) -> Response:
+    """Take back what waits of one radiograph.
+
+    Errors: 404 there is no such radiograph.
+    """
+    with parts().database.reading() as session:
+        get_radiograph(session, radiograph_id)
+    orders.cancel(parts().database, actor=actor_words(), radiograph_ids=[radiograph_id])
+    return redirect(url_for("radiograph.radiograph_page", radiograph_id=radiograph_id), 303)
 
 
 @blueprint.post("/submissions/<id:submission_id>/cancel")

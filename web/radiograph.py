@@ -10,7 +10,7 @@ from core.records.details import answers_of, radiograph_facts, ways_in
 from core.records.fractures import FRACTURE_TASK, affirms
 from core.records.jobs import RETRYABLE, retry_jobs
 from core.records.results import get_radiograph
-from core.tables import ENDED
+from core.tables import ENDED, JobStatus
 from web.identity import actor_words
 from web.parts import parts
 
@@ -36,6 +36,7 @@ def radiograph_page(radiograph_id: int) -> str:
         earlier=[answer for answer in answers if not answer.active] if any(a.active for a in answers) else [],
         mapped=[answer for answer in current if answer.prediction and answer.prediction.activation],
         unfinished=any(answer.status not in ENDED for answer in answers),
+        waiting=any(answer.status == JobStatus.WAITING for answer in answers),
         retryable=any(answer.status in RETRYABLE for answer in answers),
         unreadable=any(answer.error and answer.error["code"] == "unreadable" for answer in answers),
         arrivals=arrivals,

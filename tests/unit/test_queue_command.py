@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from cli.commands.queue import _shown
 from cli.main import fracture_queue
+from core.errors import DatabaseUnavailable
 from core.records.workers import Identity, beat
 from tests.unit.web_fixtures import Site
 
@@ -24,6 +26,13 @@ def here(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(fracture_queue, arguments, catch_exceptions=False)
+
+
+def drawn(shown: Any) -> str:
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(shown)
+    return captured.get()
 
 
 def test_without_a_broker_the_database_still_tells_and_it_says_that_the_broker_is_away(here: Site) -> None:
@@ -51,15 +60,36 @@ def test_everything_fits_into_80_columns(here: Site) -> None:
     here.take_in(1)
     here.fail("too-much-memory", "The picture needs more memory than this installation allows. " * 3)
     run("pause", "workers", "--note", "new disk")
-    console = Console(width=80)
-    with console.capture() as captured:
-        console.print(_shown(here.app.extensions["fracture-queue"].overview.figures()))
-    lines = captured.get().splitlines()
+    lines = drawn(_shown(here.app.extensions["fracture-queue"].overview.figures())).splitlines()
 
     assert max(len(line) for line in lines) <= 80
     text = "".join(lines)
     for words in ("idle, paused", "4194304", "too-much-memory", "All workers are paused since", "MiB"):
         assert words in text
+
+
+def test_watching_goes_on_until_it_is_interrupted_and_says_when_figures_are_old(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    steps = iter([lambda: here.take_in(1), lambda: monkeypatch.setattr("core.overview.queue_figures", unavailable)])
+
+    def unavailable(*_: Any, **__: Any) -> None:
+        raise DatabaseUnavailable
+
+    def sleep(_seconds: float) -> None:
+        step = next(steps, None)
+        if step is None:
+            raise KeyboardInterrupt
+        step()
+
+    monkeypatch.setattr("cli.commands.queue.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("cli.commands.queue.Live.update", lambda _, group, **__: shown.append(drawn(group)))
+    assert run("queue", "--watch").exit_code == 1
+
+    assert len(shown) == 2
+    assert "│      1│" in shown[0]
+    assert "The database does not answer. These figures are old." in shown[1]
 
 
 def test_orders_are_given_from_the_terminal_too(here: Site) -> None:

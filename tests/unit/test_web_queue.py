@@ -157,13 +157,15 @@ def test_what_waits_is_taken_back_one_by_one_by_submission_or_all(site: Site) ->
     site.take_in(3)
     site.take_in(4)
 
+    assert 'action="/radiographs/4/cancel"' in site.client.get("/radiographs/4").text
     assert site.client.post("/api/v1/radiographs/4/cancel").json == {"jobs": 1}
+    assert "/cancel" not in site.client.post("/radiographs/4/cancel", headers=OURS, follow_redirects=True).text
     assert site.client.post("/submissions/1/cancel", headers=OURS).status_code == 303
     assert (counts(site)["cancelled"], counts(site)["waiting"]) == (3, 1)
     assert "1 job was cancelled." in press(site, "Cancel 1")
     assert counts(site)["cancelled"] == 4
     assert last_event(site)[:2] == ("cancelled", "page")
-    for path in ("/api/v1/radiographs/99/cancel", "/api/v1/submissions/99/cancel"):
+    for path in ("/radiographs/99/cancel", "/api/v1/radiographs/99/cancel", "/api/v1/submissions/99/cancel"):
         assert site.client.post(path).status_code == 404
 
 

@@ -1,7 +1,5 @@
 // The queue page keeps its figures fresh. Numbers come as JSON and are set as text; when the page's structure changes
 // (a worker comes, a cause of failures appears, a minute is over) the server's own HTML takes the old one's place.
-"use strict";
-
 const EACH = 2000; // milliseconds between two questions
 
 function length(seconds) {
