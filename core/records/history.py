@@ -95,7 +95,7 @@ def rates(session: Session, at: datetime) -> Rates:
     query = select(MinuteRow.minute, MinuteRow.done).where(
         MinuteRow.minute >= _floor(at - _HOUR) + _MINUTE, MinuteRow.minute < _floor(at)
     )
-    written = {row.minute: row.done for row in session.execute(query)}
+    written: dict[datetime, int] = {row.minute: row.done for row in session.execute(query)}
     unwritten = _ended(session, max(written) + _MINUTE, at, JobStatus.DONE) if written else 0
 
     def rate(reach: timedelta) -> float:

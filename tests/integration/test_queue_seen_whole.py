@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import select
 
 from core.broker_watch import BrokerWatch
 from core.overview import Overview
 from core.records.figures import QueueFigures
 from core.states import WorkerState
-from core.tables import JobStatus
+from core.tables import JobRow, JobStatus
 from tests.conftest import wait_until
 from tests.fakes import black_png
 from tests.integration.parts import PATIENCE, Installation, RedisServer, children_of, kill, talking_to
@@ -78,7 +79,9 @@ def busy_process_of(worker: subprocess.Popen[bytes], installation: Installation)
     found: list[int] = []
 
     def looked() -> bool:
-        found[:] = [pid for pid in [installation.holder()] if pid in children_of(worker.pid)]
+        with installation.database.reading() as session:
+            names = session.scalars(select(JobRow.worker).where(JobRow.status == JobStatus.RUNNING).distinct()).all()
+        found[:] = [pid_of(name) for name in names if name and pid_of(name) in children_of(worker.pid)]
         return bool(found)
 
     wait_until(looked, within_seconds=PATIENCE, what="the first worker has work in hand")
