@@ -25,6 +25,7 @@ LEAST_ROLE = {
     "review.post_undo": Role.REVIEWER,
     "review.post_reader": Role.REVIEWER,
     "review_figures.figures_page": Role.VIEWER,
+    "metrics.get_metrics": Role.VIEWER,
     "drift.drift_page": Role.VIEWER,
     "queue.queue_page": Role.VIEWER,
     "queue.post_retry": Role.REVIEWER,

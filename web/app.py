@@ -27,6 +27,7 @@ from web import (
     health,
     identity,
     images,
+    metrics,
     openapi,
     problems,
     queue,
@@ -97,6 +98,7 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
     for page in (sign_in, upload, results, radiograph, review, review_figures, drift, queue, reference):
         app.register_blueprint(page.blueprint)
     app.register_blueprint(exports.blueprint)
+    app.register_blueprint(metrics.blueprint)
     described = openapi.describe(app)
     for module in (api, api_queue, api_reviews, images, health):
         described.register_blueprint(module.blueprint)

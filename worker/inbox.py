@@ -51,6 +51,11 @@ class Inbox:
         self._settled_up_to = 0  # the arrival after which `settle` goes on; 0: it begins anew
         self._complained: set[Path] = set()  # paths whose failure has been told
 
+    @property
+    def backlog(self) -> int:
+        """Files that are seen or taken and not recorded yet."""
+        return len(self.tracker) + len(self._unrecorded)
+
     def recover(self) -> int:
         """Find files that an earlier process claimed and did not record; return how many.
 

@@ -70,7 +70,7 @@ def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: thre
                     recovered = True
                 if now >= next_beat:
                     with database.transaction() as session:
-                        beat(session, identity, engine="")
+                        beat(session, identity, engine="", holds=inbox.backlog)
                     next_beat = now + settings.heartbeat_seconds
                 if now >= next_look:
                     paused = _look_for_pause(database, paused)

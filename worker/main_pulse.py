@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable
 from celery.worker import state
 
 from core import processes
+from core.alive import forget_life, show_life
 from core.database import Database
 from core.errors import Unavailable
-from core.records.workers import MAIN, Identity, Seen, beat_main, sign_off
+from core.records.workers import MAIN, WORKER, Identity, Seen, beat_main, sign_off
 from core.settings import Settings
 from worker.consumer import turning
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 #: A silent process that uses this share of a processor computes. One that is idle uses less than a hundredth.
 _AT_WORK = 0.05
+#: The loop that takes bells turns every second or so, however busy the processes are.
+_STUCK_SECONDS = 30.0
 
 
 class MainPulse:
@@ -31,7 +34,7 @@ class MainPulse:
 
     def __init__(self, settings: Settings, pids: Callable[[], Iterable[int]]) -> None:
         self._pids = pids
-        self._beat_seconds = settings.heartbeat_seconds
+        self._beat_seconds, self._runtime = settings.heartbeat_seconds, settings.runtime
         self._database = Database(settings.database_url, synced=False)
         self._identity = Identity.of_this_process(MAIN)
         self._used: dict[int, tuple[int, float, float]] = {}  # by number: born, processor seconds, when looked at
@@ -46,6 +49,7 @@ class MainPulse:
         """End, and sign off this process and those that it started."""
         self._ended.set()
         self._thread.join(timeout=5)
+        forget_life(self._runtime, WORKER)
         try:
             with self._database.transaction() as session:
                 sign_off(session, self._identity)
@@ -54,6 +58,8 @@ class MainPulse:
 
     def _run(self) -> None:
         while True:
+            if self._takes_bells():
+                show_life(self._runtime, WORKER)
             try:
                 self._beat()
             except Unavailable as error:
@@ -62,6 +68,12 @@ class MainPulse:
                 log.exception("A heartbeat failed; beating goes on.")
             if self._ended.wait(self._beat_seconds):
                 return
+
+    def _takes_bells(self) -> bool:
+        """Whether the loop that takes bells turns; without a broker it stands still, and starting anew brings none."""
+        if not turning.connected or turning.turned_at is None:
+            return True
+        return time.monotonic() - turning.turned_at < _STUCK_SECONDS
 
     def _beat(self) -> None:
         children = self._children()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from core.database import append, insert_ignoring, now
@@ -248,3 +248,13 @@ def _record_jobs(session: Session, radiograph_ids: Sequence[int], model_ids: Seq
     ]
     insert_ignoring(session, JobRow, rows)
     return len(rows)
+
+
+def rejections_by_code(session: Session) -> dict[str, int]:
+    """Return how many files were refused at the door, by reason."""
+    query = (
+        select(ArrivalRow.error_code, func.count())
+        .where(ArrivalRow.status == ArrivalStatus.REJECTED)
+        .group_by(ArrivalRow.error_code)
+    )
+    return {code or "": count for code, count in session.execute(query)}
