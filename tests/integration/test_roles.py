@@ -21,7 +21,8 @@ import yaml
 from tests.conftest import PROJECT, draw_radiograph, wait_until
 from tests.integration.parts import RedisServer
 
-pytestmark = pytest.mark.long
+# Four environments are made from the package index first.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
 ROLES = {"migrate": "base", "beat": "base", "inbox": "inbox", "web": "web", "worker": "worker"}  # to its lock file
 _STAYING = ("beat", "inbox", "web", "worker")
@@ -57,7 +58,16 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for lock in sorted(set(ROLES.values())):
         subprocess.run([sys.executable, "-m", "venv", folder / lock], check=True)
         found[lock] = folder / lock / "bin" / "python"
-        install = [found[lock], "-m", "pip", "install", "--quiet", "--require-hashes", "--disable-pip-version-check"]
+        install = [
+            found[lock],
+            "-m",
+            "pip",
+            "install",
+            "-qqq",
+            "--no-compile",
+            "--require-hashes",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*install, "-r", PROJECT / "requirements" / f"{lock}.lock"], check=True)
         (site,) = (folder / lock).glob("lib/python3*/site-packages")
         (site / "sitecustomize.py").write_text(_LIST_MODULES)
@@ -74,6 +84,9 @@ class Deployment:
         values = {"database_url": database_url, "broker_url": redis.url, "secret_key": secrets.token_hex(32)}
         for name, text in values.items():
             (folder / name).write_text(text)
+        # As the Dockerfile does it.
+        make = ["-c", "import setuptools; setuptools.setup()", "--quiet", "egg_info", "--egg-base", str(folder)]
+        subprocess.run([sys.executable, *make], cwd=PROJECT, check=True)
         # Compose's own variables, with this machine's paths; nothing of this process's environment.
         compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
         self.environment = {
@@ -86,7 +99,7 @@ class Deployment:
             "FRACTURE_MODELS": str(models),
             "FRACTURE_PORT": str(port),
             "FRACTURE_WORKER_PROCESSES": "1",
-            "PYTHONPATH": str(PROJECT),
+            "PYTHONPATH": f"{PROJECT}:{folder}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "MODULES_TO": str(self.modules),
             "PATH": os.defpath,
