@@ -174,3 +174,15 @@ class NoFirstReading(Conflict):
     """This radiograph has no first reading yet, so it cannot have a second."""
 
     code = "no-first-reading"
+
+
+class KeyInUse(Conflict):
+    """The first request with this Idempotency-Key still runs; ask again in a moment."""
+
+    code = "key-in-use"
+
+
+class KeyReused(FractureError):
+    """This Idempotency-Key was sent with something else before; use a new key for other content."""
+
+    code = "key-reused"

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from sqlalchemy.orm import Session
+
 from core import images
 from core.database import Database
 from core.errors import BrokerUnavailable, ImageTooLarge, RejectedImage
@@ -54,10 +56,21 @@ class Ingest:
         self._settings, self._database, self._store, self._announce = settings, database, store, announce
         self._side_by_side = ThreadPoolExecutor(_EXAMINED_AT_ONCE, thread_name_prefix="ingest")
 
-    def take(self, submission: Submission, files: Sequence[Incoming]) -> Intake:
+    def take(
+        self,
+        submission: Submission,
+        files: Sequence[Incoming],
+        *,
+        also: Callable[[Session, Intake], None] | None = None,
+    ) -> Intake:
         """Take files that came together. When this returns, originals and rows are safe.
 
         A broker that is away changes nothing: the work waits in the database and is announced later.
+
+        Args:
+            submission: What they have in common.
+            files: Asked for one by one.
+            also: Writes in the same transaction; what it raises undoes all.
 
         Raises:
             StoreUnavailable: An original could not be kept; nothing was recorded.
@@ -74,6 +87,8 @@ class Ingest:
         examined = list(self._side_by_side.map(lambda number: self._examine(files[number]), range(len(files))))
         with self._database.transaction() as session:
             intake = record_intake(session, submission, examined)
+            if also is not None:
+                also(session, intake)
         if intake.new_jobs:
             try:
                 self._announce(intake.new_jobs)

@@ -110,6 +110,12 @@ class Settings:
     store_url: str = _setting("", str, "Where originals are kept (`file://` address)", "`store/` in the home folder")
     inbox: Path = _setting(Path(), _path, "The watched folder", "`inbox/` in the home folder")
     models: Path = _setting(MODELS_FOLDER, _path, "The folder of model bundles", "`models/` of the project")
+    data: Path = _setting(
+        Path(),
+        _path,
+        "Data sets for the page of samples: a folder with a `MANIFEST.csv`, or a folder of such folders",
+        "none",
+    )
     engine: str = _setting("litert", _one_of(*ENGINES), "How networks are run: `litert` or `keras`")
     host: str = _setting("127.0.0.1", str, "The address that the page listens on")
     port: int = _setting(8000, _whole(1, 65535), "The port that the page listens on")
@@ -195,8 +201,8 @@ class Settings:
                 values[setting.name] = setting.metadata["read"](text)
             except ValueError as error:
                 problems.append(f"{variable}={text!r} {error}.")
-        # FRACTURE_DATA belongs to the tests; anything else unknown is probably a typing error.
-        for variable in sorted(set(environ) - set(known) - {"FRACTURE_DATA"}):
+        # Anything unknown is probably a typing error.
+        for variable in sorted(set(environ) - set(known)):
             if variable.startswith(PREFIX):
                 problems.append(f"{variable} is no setting.")
         if problems:
@@ -248,6 +254,11 @@ class Settings:
     def visibility_seconds(self) -> float:
         """How long Redis hides an unacknowledged message; above the longest task, or copies run (celery#5935)."""
         return 2 * self.task_limit_seconds + 60
+
+    @property
+    def data_path(self) -> Path | None:
+        """The folder of data sets, or None when none is set."""
+        return None if self.data == Path() else self.data
 
     @property
     def store_path(self) -> Path | None:

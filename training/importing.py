@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from core.bundle import CARD_FILE, Bundle, sha256_of
 from core.engines.protocol import load_classifier
 from core.errors import ConfigurationError
+from core.labels import normalise_label
 from core.preprocessing import GEOMETRY
 from training.compile import compile_litert, difference, refuse_difference
 from training.imported_readme import imported_readme
-from training.labels import TASK_LABELS, normalise_label
+from training.labels import TASK_LABELS
 from training.model_files import load_model_file, reason
 from training.report import STATEMENT
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.bundle import sha256_of
 from core.errors import ConfigurationError
-from training.labels import normalise_label
+from core.labels import normalise_label
 from training.sample import Sample
 
 MANIFEST = "MANIFEST.csv"

@@ -12,18 +12,26 @@ from core.records.figures import QueueFigures
 from core.records.models import ModelVersion, list_models, model_cards
 from core.records.results import get_result
 from core.records.reviews import reviews_of
-from core.records.submissions import SubmissionState, submission_state
+from core.records.submissions import list_submissions, submission_state
 from core.tables import Source
 from web import schemas
 from web.openapi import PREFIX, PROBLEM_TYPE, Blueprint, Problem, tagged
 from web.pages import PLACES, page_of
-from web.parameters import ListParameters, ModelParameters
+from web.parameters import (
+    DEFAULT_LIMIT,
+    LARGEST_FILE_LIMIT,
+    FilePageParameters,
+    ListParameters,
+    ModelParameters,
+    SubmissionParameters,
+)
 from web.parts import parts
 from web.problems import NothingToRetry
 from web.queue import figures_now
 from web.radiograph import retry
-from web.received import UPLOAD_FORM, take_upload
-from web.upload import answer_upload
+from web.received import UPLOAD_FORM
+from web.repeated import PARAMETER, answer_once
+from web.submitted import told
 
 blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
 _RADIOGRAPHS, _SUBMISSIONS, _MODELS, _QUEUE = ["Radiographs"], ["Submissions"], ["Models"], ["Queue"]
@@ -31,10 +39,11 @@ _RADIOGRAPHS, _SUBMISSIONS, _MODELS, _QUEUE = ["Radiographs"], ["Submissions"], 
 
 @blueprint.post("/radiographs", tags=_RADIOGRAPHS)
 @blueprint.doc(
+    parameters=[PARAMETER],
     requestBody=UPLOAD_FORM,
     responses={
         "422": {
-            "description": "No file was accepted, with the reason for each; or none was sent.",
+            "description": "No file was accepted, with the reason for each; or none was sent, or under a used key.",
             "content": {"application/json": {"schema": schemas.Submission}, PROBLEM_TYPE: {"schema": Problem}},
         }
     },
@@ -46,7 +55,7 @@ def post_radiographs() -> Response:
     When this answers 202, the accepted files are safe. The same bytes again are answered with what is stored: an upload
     that was cut off can be sent again as a whole.
     """
-    return answer_upload(take_upload(Source.API))
+    return answer_once(Source.API)
 
 
 @blueprint.get("/radiographs", tags=_RADIOGRAPHS)
@@ -89,12 +98,32 @@ def post_retry(radiograph_id: int) -> dict[str, Any]:
     return {"id": radiograph_id, "jobs": jobs}
 
 
-@blueprint.get("/submissions/<id:submission_id>", tags=_SUBMISSIONS)
-@blueprint.response(200, schemas.Submission)
-def get_submission(submission_id: int) -> SubmissionState:
-    """Return one submission and where each of its files stands."""
+@blueprint.get("/submissions", tags=_SUBMISSIONS)
+@blueprint.arguments(SubmissionParameters, location="query")
+@blueprint.response(200, schemas.Submissions)
+def get_submissions(asked: dict[str, Any]) -> dict[str, Any]:
+    """List submissions, newest first."""
+    limit = asked.get("limit", DEFAULT_LIMIT)
     with parts().database.reading() as session:
-        return submission_state(session, submission_id)
+        found = list_submissions(session, **{**asked, "limit": limit + 1})
+    following = None
+    if len(found) > limit:
+        kept = {name: value for name, value in asked.items() if name != "before_id"}
+        following = url_for(".get_submissions", **kept, before_id=found[limit - 1].id)
+    return {"submissions": found[:limit], "next": following}
+
+
+@blueprint.get("/submissions/<id:submission_id>", tags=_SUBMISSIONS)
+@blueprint.arguments(FilePageParameters, location="query")
+@blueprint.response(200, schemas.Submission)
+def get_submission(asked: dict[str, Any], submission_id: int) -> dict[str, Any]:
+    """Return one submission, how far it is, and where each of its files stands, a page of them at a time.
+
+    Ask again with `If-None-Match`: while nothing has changed, the answer is an empty 304.
+    """
+    page = {"after": asked.get("after", 0), "limit": asked.get("limit", LARGEST_FILE_LIMIT)}
+    with parts().database.reading() as session:
+        return told(session, submission_state(session, submission_id, **page))
 
 
 @blueprint.get("/models", tags=_MODELS)

@@ -37,8 +37,10 @@ from web import (
     results,
     review,
     review_figures,
+    samples,
     security,
     sign_in,
+    submissions,
     upload,
     words,
 )
@@ -95,7 +97,9 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
     access.guard_endpoints(app)
     problems.answer_errors(app)
     words.add_filters(app)
-    for page in (sign_in, upload, results, radiograph, review, review_figures, drift, queue, reference):
+    for page in (sign_in, upload, submissions, samples, results, radiograph, review, review_figures):
+        app.register_blueprint(page.blueprint)
+    for page in (drift, queue, reference):
         app.register_blueprint(page.blueprint)
     app.register_blueprint(exports.blueprint)
     app.register_blueprint(metrics.blueprint)

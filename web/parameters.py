@@ -23,6 +23,8 @@ from web.identifiers import LARGEST
 from web.problems import BadParameter
 
 DEFAULT_LIMIT, LARGEST_LIMIT = 50, 500
+#: Of a submission's files: as many as one upload has.
+LARGEST_FILE_LIMIT = 1000
 _LONGEST_TEXT = 1024
 LONGEST_NOTE = 4000
 _NO_CONTROLS = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
@@ -220,7 +222,7 @@ class FilterParameters(ModelParameters):
     source = OneOf(Source, "The radiograph first came in through this door.")
     since = Moment("Received at this time or later.")
     until = Moment("Received before this time.")
-    name = Words("The name contains this, in upper or lower case.")
+    name = Words("A name of the radiograph, or of a submission it came in with, contains this, in any case.")
     sha256 = Sha256("The content has this sha256.")
     submission = Whole("The radiograph is in this submission.", 1)
     flag = Words("The answer carries this flag: doubtful, unlike-radiographs.", 64)
@@ -239,6 +241,26 @@ class ListParameters(FilterParameters):
     )
     before_id = Whole("Only radiographs with a smaller number: where the page before ended.", 1)
     after = Place("With another order: where the page before ended.")
+
+
+class PlaceParameters(Schema):
+    """Where a page of a submission's files begins."""
+
+    after = Whole("Only files that came after this arrival: where the page before ended.", 1)
+
+
+class FilePageParameters(PlaceParameters):
+    """A page of a submission's files."""
+
+    limit = Whole("Most files on this page.", 1, LARGEST_FILE_LIMIT, default=LARGEST_FILE_LIMIT)
+
+
+class SubmissionParameters(Schema):
+    """A page of submissions."""
+
+    name = Words("The name contains this, in upper or lower case.")
+    limit = Whole("Most submissions on this page.", 1, LARGEST_LIMIT, default=DEFAULT_LIMIT)
+    before_id = Whole("Only submissions with a smaller number: where the page before ended.", 1)
 
 
 class PictureParameters(Schema):

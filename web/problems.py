@@ -12,6 +12,8 @@ from core.errors import (
     Conflict,
     FractureError,
     IntakePaused,
+    KeyInUse,
+    KeyReused,
     ModelError,
     NotFound,
     RejectedImage,
@@ -91,6 +93,7 @@ _STATUS: tuple[tuple[type[FractureError], int], ...] = (
     (Conflict, 409),
     (TooMuchAtOnce, 413),
     (NoFiles, 422),
+    (KeyReused, 422),
     (RejectedImage, 422),
     (TooOften, 429),
     (Unavailable, 503),
@@ -133,6 +136,8 @@ def answer_errors(app: Flask) -> None:
             answer.headers["WWW-Authenticate"] = "Bearer"
         if isinstance(error, TooOften):
             answer.headers["Retry-After"] = str(error.wait_seconds)
+        if isinstance(error, KeyInUse):
+            answer.headers["Retry-After"] = "1"
         return answer
 
     @app.errorhandler(HTTPException)

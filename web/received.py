@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from flask import request
 from marshmallow import Schema
+from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 
 from core.ingest import Incoming, displayable
@@ -79,10 +82,14 @@ class ReceivedFiles(Sequence[Incoming]):
         return Incoming(name=file.filename or "unnamed", data=data, size=size)
 
 
-def take_upload(source: Source) -> Intake:
+def take_upload(source: Source, *, also: Callable[[Session, Intake], None] | None = None) -> Intake:
     """Take the files of this request's form; when this returns, they are safe.
 
     The form may name the submission (`name`), or the number of an earlier one that these files join (`submission`).
+
+    Args:
+        source: The door.
+        also: Writes in the transaction that records them.
 
     Raises:
         NoFiles: There is none.
@@ -103,7 +110,18 @@ def take_upload(source: Source) -> Intake:
         name=displayable(request.form.get("name") or " ").strip()[:_LONGEST_SUBMISSION_NAME],
         continues=read(UploadParameters, request.form, strict=False).get("submission"),
     )
-    return parts().ingest.take(submission, ReceivedFiles(files, settings.max_file_bytes))
+    return parts().ingest.take(submission, ReceivedFiles(files, settings.max_file_bytes), also=also)
+
+
+def fingerprint() -> str:
+    """Return a hash of all that this request's form says: its fields, and each file's name and content."""
+    files = []
+    for name, file in request.files.items(multi=True):
+        file.stream.seek(0)
+        files.append([name, file.filename, hashlib.file_digest(file.stream, "sha256").hexdigest()])  # type: ignore[arg-type]
+    # A part whose header is damaged has no name, which sorts with no other.
+    said = [request.path, sorted(map(list, request.form.items(multi=True)), key=json.dumps), files]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def _files() -> list[FileStorage]:

@@ -146,6 +146,37 @@ class SubmittedFile(_Answer):
         return {**vars(file), "radiographs": numbers, "urls": urls}
 
 
+class FileCounts(_Answer):
+    """How many files of a submission stand where, by the least finished of a file's jobs."""
+
+    waiting = _whole("In the queue.")
+    running = _whole("Being classified.")
+    done = _whole("Classified.")
+    failed = _whole("Ended with a stated failure.")
+    quarantined = _whole("Set aside after three deaths of their workers.")
+    cancelled = _whole("Taken back by a person.")
+    rejected = _whole("Refused at the door.")
+
+
+class ListedSubmission(_Answer):
+    """One line of the list of submissions."""
+
+    submission = _whole("Its number.", attribute="id")
+    name = _text("Given by a person; may be empty.")
+    source = _source()
+    created_at = _moment("When it came in.")
+    files = _whole("How many files it has.")
+    url = Address("api.get_submission", "The whole of it.", submission_id="id")
+    page = Address("upload.submission_page", "Its page, for people.", submission_id="id")
+
+
+class Submissions(_Answer):
+    """A page of submissions, newest first."""
+
+    submissions = fields.List(fields.Nested(ListedSubmission), required=True)
+    next = _text("The address of the following page; null on the last.", allow_none=True)
+
+
 class Submission(_Answer):
     """One upload, drop or command, and where each of its files stands."""
 
@@ -155,8 +186,21 @@ class Submission(_Answer):
     created_at = _moment("When it came in.")
     url = Address("api.get_submission", "This document.", submission_id="id")
     page = Address("upload.submission_page", "Its page, for people.", submission_id="id")
-    unfinished = _whole("How many files still wait for an answer.")
+    unfinished = _whole("How many of its files still wait for an answer.")
+    counts = fields.Nested(FileCounts, required=True, metadata={"description": "How many of its files stand where."})
+    seconds_left = _number(
+        "An estimate of when its last file is finished, coarse; 0: it is; null: nobody can know.", allow_none=True
+    )
     files = fields.List(fields.Nested(SubmittedFile), required=True)
+    next = _text("The address of the files after these; null on the last page.", allow_none=True)
+
+    @pre_dump
+    def _flatten(self, told: dict[str, Any], **_: Any) -> dict[str, Any]:
+        state, following = told["state"], None
+        if state.following is not None:
+            following = url_for("api.get_submission", submission_id=state.id, after=state.following)
+        counts = {"counts": state.counts.document(), "unfinished": state.unfinished, "next": following}
+        return {**vars(state), **counts, "seconds_left": told["seconds_left"]}
 
 
 class Listed(_Answer):

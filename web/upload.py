@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, url_for
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Redirect
 
 from core.images import MAX_FRAMES
-from core.records.intake import Intake
-from core.records.submissions import SubmissionState, submission_state
-from core.tables import ArrivalStatus, Source
+from core.records.submissions import submission_state
+from core.tables import Source
+from web.openapi import tagged
+from web.parameters import PlaceParameters, read
 from web.parts import parts
 from web.problems import NoFiles, wants_json
 from web.received import take_upload
-from web.schemas import Submission
+from web.repeated import answer_once
+from web.submitted import time_left
 
 blueprint = Blueprint("upload", __name__)
+
+#: Files on one page of a submission.
+_FILES = 100
 
 
 @blueprint.get("/")
@@ -29,43 +34,27 @@ def post_submission() -> Response | Redirect:
 
     Errors: 413 too many files, 422 none, 503 nothing could be recorded.
     """
+    if wants_json():
+        return answer_once(Source.WEB)
     try:
         intake = take_upload(Source.WEB)
     except NoFiles:
-        if wants_json():
-            raise
         return make_response(_page("Choose at least one file first."), 422)
-    if wants_json():
-        return answer_upload(intake)
     return redirect(url_for(".submission_page", submission_id=intake.arrivals[0].submission_id), 303)
 
 
 @blueprint.get("/submissions/<id:submission_id>")
-def submission_page(submission_id: int) -> str:
-    """Show where each file of a submission stands.
+def submission_page(submission_id: int) -> Response:
+    """Show how far a submission is, and where each of its files stands, a page of them at a time.
 
-    Errors: 404 there is no such submission.
+    Errors: 400 a parameter cannot be used, 404 there is no such submission.
     """
+    after = read(PlaceParameters, request.args, strict=False).get("after", 0)
     with parts().database.reading() as session:
-        submission = submission_state(session, submission_id)
-    return render_template("submission.html", submission=submission)
-
-
-def answer_upload(intake: Intake) -> Response:
-    """Answer an upload per file: 202 when any was accepted, else 422."""
-    submission = _state_after(intake)
-    answer = jsonify(Submission().dump(submission))
-    accepted = any(file.status == ArrivalStatus.ACCEPTED for file in submission.files)
-    answer.status_code = 202 if accepted else 422
-    answer.headers["Location"] = url_for("api.get_submission", submission_id=submission.id)
-    return answer
-
-
-def _state_after(intake: Intake) -> SubmissionState:
-    with parts().database.reading() as session:
-        return submission_state(
-            session, intake.arrivals[0].submission_id, arrival_ids=[arrival.id for arrival in intake.arrivals]
-        )
+        submission = submission_state(session, submission_id, after=after, limit=_FILES)
+        left = time_left(session, submission)
+    page = render_template("submission.html", submission=submission, left=left, begun=bool(after))
+    return tagged(make_response(page))
 
 
 def _page(problem: str = "") -> str:

@@ -100,12 +100,9 @@ def at_most(count: int) -> str:
 
 def progress_words(submission: SubmissionState) -> str:
     """Say how far a submission has come."""
-    accepted, unfinished = len(submission.files) - submission.rejected, submission.unfinished
-    done = sum(
-        bool(file.results) and all(result.status == JobStatus.DONE for result in file.results)
-        for file in submission.files
-    )
-    words = f"{done} of {counted(accepted, 'file', 'files')} classified."
+    counts = submission.counts
+    accepted, unfinished = counts.accepted, counts.unfinished
+    words = f"{counts.by_status[JobStatus.DONE]} of {counted(accepted, 'file', 'files')} classified."
     if unfinished:
         words = f"{accepted - unfinished} of {counted(accepted, 'file', 'files')} finished so far."
     if not accepted:
@@ -115,11 +112,19 @@ def progress_words(submission: SubmissionState) -> str:
     return words
 
 
+def time_left_words(seconds: float | None) -> str:
+    """Say how long something will probably take."""
+    if seconds is None:
+        return "Time to go: unknown."
+    return f"About {duration(seconds * 1000).replace('.0 s', ' s')} to go."
+
+
 def add_filters(app: Flask) -> None:
     """Give the templates these words."""
     functions = (
         *(percent, status_words, source_words, flag_words, label_words),
-        *(moment, duration, byte_size, fracture_probability, fracture_words, counted, at_most, progress_words),
+        *(moment, duration, byte_size, fracture_probability, fracture_words, counted, at_most),
+        *(progress_words, time_left_words),
     )
     app.jinja_env.filters.update({function.__name__: function for function in functions})
     app.jinja_env.globals["PURPOSE"] = PURPOSE

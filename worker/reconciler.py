@@ -14,6 +14,7 @@ from core.queue import announced, ring
 from core.records.counters import fold
 from core.records.deaths import Verdict, return_expired
 from core.records.history import record_minutes
+from core.records.idempotency import forget_old
 from core.records.jobs import put_times_right, take_unheard
 from core.records.tallies import fold_tallies
 from core.records.workers import forget_silent, idle_workers
@@ -50,6 +51,7 @@ def reconcile(settings: Settings, database: Database, actor: str) -> Reconciled:
         fold_tallies(session)
         if record_minutes(session):
             forget_silent(session)
+        forget_old(session)
     quarantined = verdicts.count(Verdict.QUARANTINED)
     returned = len(verdicts) - quarantined
     if put_right:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def _send(
     for start in range(0, len(files), _CHUNK):
         chunk = [_read(path, settings) for path in files[start : start + _CHUNK]]
         arrivals += ingest.take(submission, chunk).arrivals
+        submission = replace(submission, continues=arrivals[0].submission_id)
         progress.advance(task, len(chunk))
     return arrivals
 

@@ -15,12 +15,15 @@ from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, o
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from core.records.filters import Filters
+from core.records.names import has_name, named, named_downwards
 from core.tables import FIRST, ArrivalRadiographRow, ArrivalRow, JobRow, PredictionRow, RadiographRow, ReadingRow
 
 #: Matches up to which all are fetched and sorted.
 _FEW = 5_000
 #: Ids that are looked at at once, where most of them turn out not to match.
 _LARGEST_PAGE = 5_000
+#: Ids in one statement.
+_AT_ONCE = 500
 #: Ids rise with the time of receipt, but for what was written at the same time or with a clock put right.
 _DISORDER = timedelta(hours=1)
 
@@ -47,7 +50,7 @@ def candidates(
     if highest is not None and (before_id is None or highest < before_id):
         before_id = highest + 1
     while True:
-        query = _walk(filters, model_ids, size=size, lowest=lowest, before_id=before_id)
+        query = _walk(session, filters, model_ids, size=size, lowest=lowest, before_id=before_id)
         page = list(session.scalars(query))
         if page:
             yield page
@@ -78,6 +81,9 @@ def candidates_by_confidence(
         after: Only what comes after this.
     """
     confidence, radiograph = PredictionRow.confidence, PredictionRow.radiograph_id
+    if filters.name is not None and (few := _all_if_few(session, Filters(name=filters.name), model_ids)) is not None:
+        yield _marks(session, few, model_ids, doubt=doubt, after=after)
+        return
     while True:
         conditions = _confidences(filters, confidence)
         if filters.label is not None:
@@ -104,6 +110,21 @@ def candidates_by_confidence(
         after, size = page[-1], min(2 * size, _LARGEST_PAGE)
 
 
+def _marks(
+    session: Session, radiograph_ids: Sequence[int], model_ids: Sequence[int], *, doubt: bool, after: Mark | None
+) -> list[Mark]:
+    """Return where the answers of a few radiographs stand, in the order of confidence."""
+    confidence, radiograph = PredictionRow.confidence, PredictionRow.radiograph_id
+    found = []
+    for start in range(0, len(radiograph_ids), _AT_ONCE):
+        wanted = radiograph.in_(radiograph_ids[start : start + _AT_ONCE])
+        query = select(confidence, radiograph).where(wanted, PredictionRow.model_version_id.in_(model_ids))
+        if after is not None:
+            query = query.where(beyond(after, doubt=doubt))
+        found += [Mark(*row) for row in session.execute(query)]
+    return sorted(set(found), key=lambda mark: (mark.confidence, mark.radiograph_id), reverse=not doubt)
+
+
 def beyond(mark: Mark, *, doubt: bool) -> ColumnElement[bool]:
     """Return the condition that an answer comes after a mark: less doubtful than it, or else less sure."""
     confidence, radiograph = PredictionRow.confidence, PredictionRow.radiograph_id
@@ -114,20 +135,22 @@ def beyond(mark: Mark, *, doubt: bool) -> ColumnElement[bool]:
 
 def _all_if_few(session: Session, filters: Filters, model_ids: Sequence[int]) -> list[int] | None:
     """Return every radiograph that passes one of the filters, if one of them lets few pass."""
-    for query in _one_filter_each(filters, model_ids):
+    for query in _one_filter_each(session, filters, model_ids):
         found = list(session.scalars(query.limit(_FEW + 1)))
         if len(found) <= _FEW:
             return found
     return None
 
 
-def _one_filter_each(filters: Filters, model_ids: Sequence[int]) -> Iterator[Select[int]]:
+def _one_filter_each(session: Session, filters: Filters, model_ids: Sequence[int]) -> Iterator[Select[int]]:
     """Yield a query for each filter that an index answers, the ones that leave least first."""
     radiograph = select(RadiographRow.id)
     if filters.sha256 is not None:
         yield radiograph.where(RadiographRow.sha256 == filters.sha256)
     if filters.submission is not None:
         yield in_submission(filters.submission)
+    if filters.name is not None and (query := named(session, filters.name)) is not None:
+        yield query
     if dates := _dates(filters):
         yield radiograph.where(*dates)
     answered = select(PredictionRow.radiograph_id).where(PredictionRow.model_version_id.in_(model_ids))
@@ -150,7 +173,13 @@ def _one_filter_each(filters: Filters, model_ids: Sequence[int]) -> Iterator[Sel
 
 
 def _walk(
-    filters: Filters, model_ids: Sequence[int], *, size: int, lowest: int | None, before_id: int | None
+    session: Session,
+    filters: Filters,
+    model_ids: Sequence[int],
+    *,
+    size: int,
+    lowest: int | None,
+    before_id: int | None,
 ) -> Select[int]:
     """Return the query for the next ids downwards, along the index of the filter that leaves least."""
     # Adding nought keeps an index out of which SQLite would fetch all matches, to sort them for every page.
@@ -167,7 +196,9 @@ def _walk(
     else:
         conditions = [] if filters.source is None else [RadiographRow.source == filters.source]
         if filters.name is not None:
-            conditions.append(RadiographRow.name.icontains(filters.name, autoescape=True))
+            if not conditions and (query := named_downwards(session, filters.name)) is not None:
+                return _bounded(query, query.selected_columns[0], size, lowest, before_id)
+            conditions.append(has_name(filters.name))
         return _downwards(RadiographRow.id, conditions, size, lowest, before_id)
     # One index walks one version's answers in order; several versions are walked side by side and merged.
     each = [
@@ -185,7 +216,17 @@ def _downwards(
     lowest: int | None,
     before_id: int | None,
 ) -> Select[int]:
-    query = select(column).where(*conditions).order_by(column.desc()).limit(size)
+    return _bounded(select(column).where(*conditions), column, size, lowest, before_id)
+
+
+def _bounded(
+    query: Select[int],
+    column: ColumnElement[int] | InstrumentedAttribute[int],
+    size: int,
+    lowest: int | None,
+    before_id: int | None,
+) -> Select[int]:
+    query = query.order_by(column.desc()).limit(size)
     if before_id is not None:
         query = query.where(column < before_id)
     return query if lowest is None else query.where(column >= lowest)

@@ -13,6 +13,7 @@ from core.errors import NoActiveModel, NotFound, RejectedImage
 from core.images import ImageFacts
 from core.records.events import Event, record_events
 from core.records.models import active_models
+from core.records.names import add_names, searched_lines
 from core.tables import (
     ArrivalRadiographRow,
     ArrivalRow,
@@ -110,6 +111,7 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
             "name": file.name,
             "source": submission.source,
             "received_at": at,
+            "searched": searched_lines([file.name, row.name]),
         }
         for file in reversed(files)
         if file.facts
@@ -120,6 +122,11 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
     found = select(RadiographRow.sha256, RadiographRow.id).where(RadiographRow.sha256.in_(digests))
     for digest, radiograph_id in session.execute(found.order_by(RadiographRow.sha256, RadiographRow.frame)):
         ids.setdefault(digest, []).append(radiograph_id)
+    names: dict[int, list[str]] = {}
+    for file in files:
+        for radiograph_id in ids[file.sha256 or ""] if file.facts else ():
+            names.setdefault(radiograph_id, [row.name]).append(file.name)
+    add_names(session, names)
 
     arrivals = _record_arrivals(session, row.id, submission.actor, files, ids, before)
     new_jobs = _record_jobs(

@@ -15,6 +15,7 @@ from core.errors import NotFound
 from core.records.candidates import Mark, candidates, candidates_by_confidence, in_submission
 from core.records.filters import Filters
 from core.records.fractures import Fracture, fractures_of
+from core.records.names import has_name
 from core.tables import (
     ENDED,
     FIRST,
@@ -150,14 +151,29 @@ def get_result(session: Session, radiograph_id: int, *, model: str | None = None
     return found[0]
 
 
-def results_of(session: Session, radiograph_ids: Sequence[int]) -> dict[int, Result]:
-    """Return the results of some radiographs by their ids; those that do not exist are left out."""
-    query = _query(Filters(), _model_ids(session, None))
+def results_of(session: Session, radiograph_ids: Sequence[int], *, model: str | None = None) -> dict[int, Result]:
+    """Return the results of some radiographs by their ids; those that do not exist are left out.
+
+    Raises:
+        NotFound: There is no such model.
+    """
+    query = _query(Filters(model=model), _model_ids(session, model))
     found: dict[int, Result] = {}
     for start in range(0, len(radiograph_ids), _PAGE):
         wanted = query.where(RadiographRow.id.in_(radiograph_ids[start : start + _PAGE]))
         found |= {result.id: result for result in _results(session, session.execute(wanted).all())}
     return found
+
+
+def results_of_contents(session: Session, digests: Sequence[str], *, model: str) -> dict[str, Result]:
+    """Return one model's results of some contents (of a file with several pages the first), by their sha256.
+
+    Raises:
+        NotFound: There is no such model.
+    """
+    wanted = RadiographRow.sha256.in_(digests)
+    ids = session.scalars(select(RadiographRow.id).where(wanted, RadiographRow.frame == 0)).all()
+    return {result.sha256: result for result in results_of(session, ids, model=model).values()}
 
 
 def all_results_of(session: Session, radiograph_id: int) -> list[Result]:
@@ -256,7 +272,7 @@ def _query(filters: Filters, model_ids: Sequence[int]) -> _ResultQuery:
         "source": lambda value: RadiographRow.source == value,
         "since": lambda value: RadiographRow.received_at >= value,
         "until": lambda value: RadiographRow.received_at < value,
-        "name": lambda value: RadiographRow.name.icontains(value, autoescape=True),
+        "name": has_name,
         "sha256": lambda value: RadiographRow.sha256 == value,
         "submission": lambda value: RadiographRow.id.in_(in_submission(value)),
         "flag": lambda value: _holds(PredictionRow.flags, value),

@@ -4,9 +4,9 @@ Times are UTC and aware. Identifiers are integers. `migrations/` builds the same
 """
 
 from core.tables.base import Base, Id, UtcDateTime
-from core.tables.operations import ControlRow, CounterRow, EventRow, MinuteRow, WorkerRow
+from core.tables.operations import ControlRow, CounterRow, EventRow, IdempotencyKeyRow, MinuteRow, WorkerRow
 from core.tables.people import TokenRow, UserRow
-from core.tables.radiographs import ArrivalRadiographRow, ArrivalRow, RadiographRow, SubmissionRow
+from core.tables.radiographs import ArrivalRadiographRow, ArrivalRow, RadiographRow, SubmissionRow, folded
 from core.tables.reviews import ReadingRow, ReviewRow
 from core.tables.tallies import TallyRow
 from core.tables.words import ENDED, FIRST, SECOND, ArrivalStatus, JobStatus, ReviewKind, Role, Source
@@ -24,6 +24,7 @@ __all__ = [
     "CounterRow",
     "EventRow",
     "Id",
+    "IdempotencyKeyRow",
     "JobRow",
     "JobStatus",
     "MinuteRow",
@@ -42,4 +43,5 @@ __all__ = [
     "UserRow",
     "UtcDateTime",
     "WorkerRow",
+    "folded",
 ]

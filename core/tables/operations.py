@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, String, Text
+from sqlalchemy import JSON, BigInteger, String, Text
+from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.tables.base import Base, Id
@@ -89,3 +90,24 @@ class MinuteRow(Base):
     done: Mapped[int]  # jobs that got an answer
     failed: Mapped[int]  # jobs that failed or were set aside
     waiting: Mapped[int | None]  # jobs that waited when it was over; None: nobody looked then
+
+
+class IdempotencyKeyRow(Base):
+    """The answer to a request that carried an `Idempotency-Key`, for whoever sends the request again."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Unique("owner", "key"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    owner: Mapped[str] = mapped_column(String(160))  # the person or program; another's key is another key
+    key: Mapped[str] = mapped_column(String(255))
+    fingerprint: Mapped[str] = mapped_column(String(64))  # sha256 of what was asked
+    token: Mapped[str] = mapped_column(String(32))  # of the request that answers; another one changes nothing
+    lease_until: Mapped[datetime]  # until then its request counts as running
+    recorded: Mapped[list[int] | None] = mapped_column(
+        JSON(none_as_null=True)
+    )  # the arrivals it became; None: nothing is recorded yet
+    status: Mapped[int | None]  # of the answer; None: there is none yet
+    body: Mapped[str | None] = mapped_column(Text)
+    location: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(index=True)

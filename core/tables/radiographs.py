@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, text
 from sqlalchemy import UniqueConstraint as Unique
@@ -12,10 +14,23 @@ from core.tables.base import Base, Id, words
 from core.tables.words import ArrivalStatus, Source
 
 
+def folded(words: str) -> str:
+    """Write words as they are compared when names are searched: upper and lower case are one."""
+    return unicodedata.normalize("NFC", words).casefold()
+
+
+def _own_name(context: Any) -> str:
+    return folded(context.get_current_parameters()["name"])
+
+
 class SubmissionRow(Base):
     """One upload, drop or command."""
 
     __tablename__ = "submissions"
+    __table_args__ = (
+        # Most have no name; those that have are looked through for one.
+        Index("ix_submissions_named", "id", sqlite_where=text("name <> ''"), postgresql_where=text("name <> ''")),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     name: Mapped[str] = mapped_column(Text)  # given by a person; may be empty
@@ -75,6 +90,8 @@ class RadiographRow(Base):
     name: Mapped[str] = mapped_column(Text)
     source: Mapped[Source] = mapped_column(words(Source))
     received_at: Mapped[datetime] = mapped_column(index=True)
+    # Its names, those of later arrivals and of named submissions, folded, a line each; `core.records.names`.
+    searched: Mapped[str] = mapped_column(Text, default=_own_name)
 
 
 class ArrivalRadiographRow(Base):

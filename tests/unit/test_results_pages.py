@@ -254,9 +254,9 @@ def test_frequent_matches_are_walked_along_an_index_without_sorting(
     database: Database, filters: Filters, index: str
 ) -> None:
     fill(database, 50)
-    query = module._walk(filters, [1], size=5, lowest=None, before_id=40)
-    compiled = query.compile(database.engine, compile_kwargs={"literal_binds": True})
     with database.reading() as session:
+        query = module._walk(session, filters, [1], size=5, lowest=None, before_id=40)
+        compiled = query.compile(database.engine, compile_kwargs={"literal_binds": True})
         plan = [row.detail for row in session.execute(text(f"EXPLAIN QUERY PLAN {compiled}"))]
     walks = [line for line in plan if line.startswith("SEARCH") and "merged" not in line]
     assert index in f"{walks[0]} ", plan

@@ -15,6 +15,7 @@ EVERYTHING = {
     "FRACTURE_STORE_URL": "file:///srv/originals",
     "FRACTURE_INBOX": "/srv/drop",
     "FRACTURE_MODELS": "/srv/models",
+    "FRACTURE_DATA": "/srv/data",
     "FRACTURE_ENGINE": "keras",
     "FRACTURE_HOST": "0.0.0.0",  # noqa: S104
     "FRACTURE_PORT": "8081",

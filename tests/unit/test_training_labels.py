@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.errors import ConfigurationError
-from training.labels import TASK_LABELS, labels_of_task, normalise_label
+from core.labels import normalise_label
+from training.labels import TASK_LABELS, labels_of_task
 
 TYPES = TASK_LABELS["fracture-type"]
 BINARY = TASK_LABELS["fracture"]
