@@ -7,8 +7,8 @@ The confidence stays the calibrated probability of the label that is shown; belo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,11 @@ def answers(outputs: Outputs, card: ModelCard) -> list[Answer | None]:
         _answer(row, card, odd, each) if good else None
         for row, good, odd, each in zip(calibrated, sound, strange, maps, strict=True)
     ]
+
+
+def with_words(answer: Answer, words: Sequence[str]) -> Answer:
+    """Say first why the answer means nothing: the words of `core.plausibility` come before the network's own flags."""
+    return replace(answer, flags=(*words, *answer.flags)) if words else answer
 
 
 def calibrate(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:

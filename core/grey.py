@@ -24,6 +24,10 @@ _STRIP_PIXELS = 4_000_000
 #: Pixels that the clipping percentiles are computed from; of a larger picture every second in both directions, or
 #: every third and so on. Our choice: 0.05 % of what is left are still thousands.
 _SAMPLED_PIXELS = 16_000_000
+#: Pillow's modes that may hold colours.
+COLOURED = ("RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
+#: Longest side that colours are looked at on, in pixels.
+_CHROMA_SIDE = 96
 _WHITE_IS_ZERO = 0
 _UNSIGNED = 1
 _TURNS = {
@@ -53,6 +57,21 @@ def to_grey(image: Image.Image) -> NDArray[np.uint8]:
             grey[top : top + strip.height] = _shallow(strip)
     # Turned last, when a pixel is one byte and no longer four.
     return grey if turn is None else np.array(Image.fromarray(grey).transpose(turn))
+
+
+def chroma(image: Image.Image) -> NDArray[np.int16]:
+    """Return the colours of a loaded picture, coarsely.
+
+    Returns:
+        (height, width, 2), at most 96 a side: how much bluer and how much redder than grey, -128 to 127. The
+        EXIF orientation does not matter here.
+    """
+    share = min(1.0, _CHROMA_SIDE / max(image.size))
+    size = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+    # Every n-th pixel, so that a large picture is never held twice; then as many as are wanted, mixed.
+    few = image.resize((min(image.width, 4 * size[0]), min(image.height, 4 * size[1])), Image.Resampling.NEAREST)
+    mixed = few.convert("RGB").resize(size, Image.Resampling.BOX).convert("YCbCr")
+    return np.asarray(mixed)[:, :, 1:].astype(np.int16) - 128
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

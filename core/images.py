@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from core.errors import EmptyFile, ImageTooLarge, UnreadableImage, UnsupportedFormat
-from core.grey import to_grey
+from core.grey import COLOURED, chroma, to_grey
 from core.remarks import hush
 
 # Our own check in `inspect` is stricter and comes before any decoding; Pillow's would only warn up to twice its limit.
@@ -64,6 +64,14 @@ class ImageFacts:
     frames: tuple[Frame, ...]  # several only for a TIFF with several pages
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One decoded frame."""
+
+    pixels: NDArray[np.uint8]  # as `decode` returns
+    chroma: NDArray[np.int16] | None  # as `core.grey.chroma` returns; None: the file has no colours
+
+
 def inspect(data: bytes, *, max_pixels: int) -> ImageFacts:
     """Read a file's header.
 
@@ -103,19 +111,53 @@ def decode(data: bytes, *, max_pixels: int, frame: int = 0, enough: int | None =
     Raises:
         RejectedImage: As `inspect`, and `UnreadableImage` when the pixel data are damaged or cut off.
     """
+    return _decode(data, max_pixels, frame, enough, colours=False).pixels
+
+
+def decode_with_colours(data: bytes, *, max_pixels: int, frame: int = 0, enough: int | None = None) -> Picture:
+    """Decode one frame to grey, and look at its colours coarsely.
+
+    A JPEG is decoded a second time for them, to an eighth: of what decoding and a network take that is a tenth or less,
+    and a third of what colours in full cost (docs/plausibility.md).
+
+    Args:
+        data: As `decode`; so are the others.
+        max_pixels: Largest accepted width x height of one frame.
+        frame: Page of a file with several, from 0.
+        enough: Least longer side.
+
+    Raises:
+        RejectedImage: As `decode`.
+    """
+    return _decode(data, max_pixels, frame, enough, colours=True)
+
+
+def _decode(data: bytes, max_pixels: int, frame: int, enough: int | None, *, colours: bool) -> Picture:
     with _open(data) as image:
         if not _seek(image, frame):
             raise UnreadableImage(f"Page {frame + 1} of the file is missing.")
         _frame(image, max_pixels)
         try:
+            colours = colours and image.mode in COLOURED
             _spare_work(image, enough)
             image.load()
-            return to_grey(image)
+            pixels = to_grey(image)
+            if not colours:
+                return Picture(pixels, None)
+            return Picture(pixels, chroma(image if image.mode in COLOURED else _eighth(data)))
         except MemoryError:
             raise
         # Decoders raise almost anything on damaged bytes: OSError, SyntaxError, ValueError, struct.error, zlib.error.
         except Exception as error:
             raise UnreadableImage(f"The picture data are damaged or cut off ({_reason(error)}).") from error
+
+
+def _eighth(data: bytes) -> Image.Image:
+    """Decode a JPEG again, in colour and as coarsely as its decoder can."""
+    image = Image.open(io.BytesIO(data), formats=["JPEG"])
+    image.draft("RGB", (image.width // 8, image.height // 8))
+    image.load()
+    return image
 
 
 def _open(data: bytes) -> Image.Image:

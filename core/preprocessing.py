@@ -1,12 +1,13 @@
 """From a radiograph's file to a network's input; the only place where it is done.
 
-Training, evaluation and serving call `read_model_input`, so they cannot differ. Arithmetic (scaling to the backbone's
-range) is the network's own first layer.
+Training calls `read_model_input`, evaluation and serving `read_radiograph`, which looks at the picture besides; so they
+cannot differ. Arithmetic (scaling to the backbone's range) is the network's own first layer.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from PIL import Image
 
 from core import images
 from core.errors import UnreadableImage
+from core.plausibility import implausible
 
 #: Stamped on every model card; a card with another stamp is refused, because its network saw other pictures.
 GEOMETRY = "letterbox-1"
@@ -22,6 +24,37 @@ GEOMETRY = "letterbox-1"
 #: Pictures are decoded, and first reduced by whole numbers, to no less than so many times the network's side: several
 #: times faster than one fine reduction of a large picture, without a visible difference.
 _REDUCING_GAP = 3.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One radiograph, read to be judged."""
+
+    model_input: NDArray[np.uint8]  # (side, side, channels); see `to_model_input`
+    words: tuple[str, ...]  # why a network's answer means nothing, of `core.plausibility.WORDS`; mostly none
+    pixels: NDArray[np.uint8]  # (height, width), perhaps reduced; 0 is black
+
+
+def read_radiograph(data: bytes, *, side: int, channels: int, max_pixels: int, frame: int = 0) -> Reading:
+    """Decode one radiograph, ask whether it looks like one, and fit it to the network's input.
+
+    Args:
+        data: As `read_model_input`; so are the others.
+        side: The network's input side in pixels.
+        channels: 1 or 3.
+        max_pixels: Largest accepted width x height.
+        frame: Page of a file with several, from 0.
+
+    Raises:
+        RejectedImage: As `images.decode`.
+    """
+    enough = math.ceil(_REDUCING_GAP * side)
+    picture = images.decode_with_colours(data, max_pixels=max_pixels, frame=frame, enough=enough)
+    return Reading(
+        model_input=to_model_input(picture.pixels, side=side, channels=channels),
+        words=implausible(picture),
+        pixels=picture.pixels,
+    )
 
 
 def read_model_input(data: bytes, *, side: int, channels: int, max_pixels: int, frame: int = 0) -> NDArray[np.uint8]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.answers import Answer, answers
+from core.answers import Answer, answers, with_words
 from core.bundle import Bundle, ModelCard, find_bundles
 from core.engines.outputs import Outputs
 from core.engines.protocol import Classifier, load_classifier
 from core.errors import ConfigurationError, ModelMismatch, ModelNotFound
+from core.plausibility import WORDS
 from training.data import Dataset, data_hash
 from training.judged import Judged, all_figures, short_figures
 from training.pictures import load_pictures
@@ -52,6 +54,7 @@ class Evaluation:
     images: NDArray[np.uint8]  # (N, side, side, channels), as the network saw them
     figures: dict[str, Any]  # what the card holds: the same on every run
     milliseconds_per_image: dict[str, float]  # this machine's: decoding with geometry, network with answers
+    unjudged: Mapping[str, int] = field(default_factory=dict)  # the words of `core.plausibility` that were found
 
 
 def select_bundle(reference: str, models: Path) -> Bundle:
@@ -106,10 +109,17 @@ def evaluate_bundle(
     progress.begin(f"decoding {split}", len(samples))
     started = time.perf_counter()
     pictures = load_pictures(
-        samples, card.labels, side=card.side, channels=card.channels, max_pixels=max_pixels, advance=progress.step
+        samples,
+        card.labels,
+        side=card.side,
+        channels=card.channels,
+        max_pixels=max_pixels,
+        advance=progress.step,
+        looked_at=True,
     )
     decoded = time.perf_counter()
     given = sound_answers(run_all(classifier, pictures.images, progress), card)
+    given = [with_words(answer, words) for answer, words in zip(given, pictures.words or (), strict=True)]
     ended = time.perf_counter()
     judged = Judged.of(given, card, pictures.targets, pictures.clusters)
     return Evaluation(
@@ -126,6 +136,7 @@ def evaluate_bundle(
             "decode": round((decoded - started) * 1e3 / len(samples), 2),
             "network": round((ended - decoded) * 1e3 / len(samples), 2),
         },
+        unjudged=Counter(flag for answer in given for flag in answer.flags if flag in WORDS),
     )
 
 

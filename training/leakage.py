@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ConfigurationError
-from training.near_duplicates import find_near_duplicates
+from core.near_duplicates import find_near_duplicates
 from training.pictures import load_thumbnails
 from training.progress import Progress
 from training.sample import SPLITS, Sample

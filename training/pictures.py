@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from core.errors import ConfigurationError, RejectedImage
 from core.images import decode
-from core.preprocessing import read_model_input
-from training.near_duplicates import SIDE, Thumbnails, thumbnail
+from core.near_duplicates import SIDE, Thumbnails, thumbnail
+from core.preprocessing import read_model_input, read_radiograph
 from training.sample import Sample
 
 
@@ -24,6 +24,7 @@ class Pictures:
     targets: NDArray[np.int64]  # (N,) index into the labels
     clusters: tuple[str, ...]  # (N,) the source of each image
     truth: NDArray[np.float32] | None = None  # (N, classes) what is to be learnt; None: the target, and only it
+    words: tuple[tuple[str, ...], ...] | None = None  # (N,) of `core.plausibility`; None: nobody looked
 
 
 def load_pictures(
@@ -34,6 +35,7 @@ def load_pictures(
     channels: int,
     max_pixels: int,
     advance: Callable[[], None] = lambda: None,
+    looked_at: bool = False,
 ) -> Pictures:
     """Decode samples and fit them to a network's input.
 
@@ -44,21 +46,28 @@ def load_pictures(
         channels: 1 or 3.
         max_pixels: Largest picture that is decoded, as in serving.
         advance: Called after each image, for a progress bar.
+        looked_at: Ask of each whether it looks like a radiograph, as serving does.
 
     Raises:
         ConfigurationError: An image cannot be decoded; a data set should not shrink in silence.
     """
     images = np.empty((len(samples), side, side, channels), dtype=np.uint8)
+    words: list[tuple[str, ...]] = []
     for index, sample in enumerate(samples):
         with _named(sample):
-            images[index] = read_model_input(
-                sample.path.read_bytes(), side=side, channels=channels, max_pixels=max_pixels
-            )
+            data = sample.path.read_bytes()
+            if looked_at:
+                reading = read_radiograph(data, side=side, channels=channels, max_pixels=max_pixels)
+                images[index] = reading.model_input
+                words.append(reading.words)
+            else:
+                images[index] = read_model_input(data, side=side, channels=channels, max_pixels=max_pixels)
         advance()
     return Pictures(
         images=images,
         targets=np.array([labels.index(sample.label) for sample in samples], dtype=np.int64),
         clusters=tuple(sample.cluster for sample in samples),
+        words=tuple(words) if looked_at else None,
     )
 
 

@@ -84,7 +84,7 @@ def evaluation_report(bundle: Bundle, engine: str, evaluation: Evaluation, *, pi
     figures, timing, card = evaluation.figures, evaluation.milliseconds_per_image, bundle.card
     sections = [
         Section("Figures", ("Intervals are 95 %, bootstrapped over sources.",), figures_table([figures])),
-        Section("Calibration, prediction sets, flags", tuple(sentences(figures))),
+        Section("Calibration, prediction sets, flags", (*sentences(figures), *_unjudged_sentences(evaluation))),
         Section("Classes", table=class_table(figures)),
         Section("Confusion matrix", ("Rows are the truth, columns the answers.",), confusion_table(figures)),
     ]
@@ -104,6 +104,12 @@ def evaluation_report(bundle: Bundle, engine: str, evaluation: Evaluation, *, pi
         ),
         sections=tuple(sections),
     )
+
+
+def _unjudged_sentences(evaluation: Evaluation) -> list[str]:
+    """Say which pictures the page would not show a number for; they are in the figures all the same."""
+    found = ", ".join(f"{count} {word}" for word, count in sorted(evaluation.unjudged.items()))
+    return [f"Shown without a confident number, for a word of docs/plausibility.md: {found}."] if found else []
 
 
 def figures_table(columns: Sequence[Mapping[str, Any]]) -> Table:

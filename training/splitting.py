@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from training.near_duplicates import find_near_duplicates, join_pairs
+from core.near_duplicates import find_near_duplicates, join_pairs
 from training.pictures import load_thumbnails
 from training.sample import Sample
 

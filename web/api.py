@@ -9,6 +9,7 @@ from flask import Response, request, url_for
 
 from core.records.details import answers_of, radiograph_facts, ways_in
 from core.records.figures import QueueFigures
+from core.records.likenesses import look_alikes
 from core.records.models import ModelVersion, list_models, model_cards
 from core.records.results import get_result
 from core.records.reviews import reviews_of
@@ -84,8 +85,9 @@ def get_one(asked: dict[str, Any], radiograph_id: int) -> dict[str, Any]:
         result = get_result(session, radiograph_id, model=asked.get("model"))
         facts = radiograph_facts(session, radiograph_id)
         answers, arrivals = answers_of(session, radiograph_id), ways_in(session, radiograph_id)
-        reviews = reviews_of(session, radiograph_id)
-    return {**vars(facts), **vars(result), "models": answers, "arrivals": arrivals, "reviews": reviews}
+        reviews, alike = reviews_of(session, radiograph_id), look_alikes(session, radiograph_id)
+    said = {"models": answers, "arrivals": arrivals, "reviews": reviews, "looks_like": alike}
+    return {**vars(facts), **vars(result), **said}
 
 
 @blueprint.post("/radiographs/<id:radiograph_id>/retry", tags=_RADIOGRAPHS)

@@ -16,6 +16,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
 from werkzeug.datastructures import MultiDict
 
+from core.plausibility import WORDS
 from core.records.candidates import Mark
 from core.records.filters import Filters, Order
 from core.tables import JobStatus, Source
@@ -225,7 +226,7 @@ class FilterParameters(ModelParameters):
     name = Words("A name of the radiograph, or of a submission it came in with, contains this, in any case.")
     sha256 = Sha256("The content has this sha256.")
     submission = Whole("The radiograph is in this submission.", 1)
-    flag = Words("The answer carries this flag: doubtful, unlike-radiographs.", 64)
+    flag = Words(f"The answer carries this flag: doubtful, unlike-radiographs, {', '.join(WORDS)}.", 64)
     in_set = Words("The answer's prediction set holds this label.", 64)
     reviewed = YesOrNo("Somebody has reviewed the radiograph.")
     agreed = YesOrNo("The review says what the models had said.")

@@ -9,6 +9,7 @@ from core.orders import ring_for
 from core.records.details import answers_of, radiograph_facts, ways_in
 from core.records.fractures import FRACTURE_TASK, affirms
 from core.records.jobs import RETRYABLE, retry_jobs
+from core.records.likenesses import look_alikes
 from core.records.results import get_radiograph
 from core.tables import ENDED, JobStatus
 from web.identity import actor_words
@@ -26,6 +27,7 @@ def radiograph_page(radiograph_id: int) -> str:
     with parts().database.reading() as session:
         facts = radiograph_facts(session, radiograph_id)
         answers, arrivals = answers_of(session, radiograph_id), ways_in(session, radiograph_id)
+        alike = look_alikes(session, radiograph_id)
     current = [answer for answer in answers if answer.active] or answers
     binary = [answer.prediction for answer in current if answer.task == FRACTURE_TASK and answer.prediction]
     return render_template(
@@ -40,6 +42,7 @@ def radiograph_page(radiograph_id: int) -> str:
         retryable=any(answer.status in RETRYABLE for answer in answers),
         unreadable=any(answer.error and answer.error["code"] == "unreadable" for answer in answers),
         arrivals=arrivals,
+        alike=alike,
     )
 
 

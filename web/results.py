@@ -9,6 +9,7 @@ from flask import Blueprint, render_template, request, url_for
 from sqlalchemy.orm import Session
 
 from core.answers import DOUBTFUL, UNLIKE_RADIOGRAPHS
+from core.plausibility import WORDS
 from core.records.filters import Order
 from core.records.models import list_models, model_cards
 from core.tables import JobStatus, Source
@@ -78,7 +79,7 @@ def _choices(session: Session, kept: dict[str, Any]) -> list[Choice]:
         ),
         Choice("status", "Status", "any", [(status.value, status_words(status)) for status in JobStatus]),
         Choice("source", "Came from", "anywhere", [(source.value, source_words(source)) for source in Source]),
-        Choice("flag", "Flag", "any", [(flag, flag_words(flag)) for flag in (DOUBTFUL, UNLIKE_RADIOGRAPHS)]),
+        Choice("flag", "Flag", "any", [(flag, flag_words(flag)) for flag in (DOUBTFUL, UNLIKE_RADIOGRAPHS, *WORDS)]),
         Choice("in_set", "Not ruled out", "any", [(label, label_words(label)) for label in labels]),
         Choice("reviewed", "Reviewed", "either", [("yes", "yes"), ("no", "not yet")]),
         Choice("agreed", "Reviewer", "any", [("yes", "agreed"), ("no", "said otherwise")]),

@@ -297,6 +297,17 @@ class Review(_Answer):
     created_at = _moment("When.")
 
 
+class LookAlike(_Answer):
+    """Another radiograph that shows the same picture. Nothing is merged: each has answers of its own."""
+
+    id = _whole("Its number.")
+    name = _text("Of its first arrival.")
+    difference = _text("What differs, in words: another size, crop or format, or other bytes.")
+    distance = _whole("Of the perceptual hashes, in bits of 64.")
+    likeness = _number("How well the detail agrees once the two lie on each other, 1.2 to 2.")
+    url = Address("api.get_one", "The whole of it.", radiograph_id="id")
+
+
 class Radiograph(Listed):
     """One radiograph with every model's answer and every arrival."""
 
@@ -309,6 +320,9 @@ class Radiograph(Listed):
     models = fields.List(fields.Nested(AnswerOfModel), required=True)
     arrivals = fields.List(fields.Nested(Arrival), required=True)
     reviews = fields.List(fields.Nested(Review), required=True)
+    looks_like = fields.List(
+        fields.Nested(LookAlike), required=True, metadata={"description": "The same picture in another file."}
+    )
 
 
 class Retried(_Answer):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from flask import Flask
 
 from core.records.failures import MOST_COUNTED
+from core.plausibility import WORDS, sentence_of
 from core.records.fractures import affirms, fracture_probability
 from core.records.submissions import SubmissionState
 from core.tables import JobStatus, Source
@@ -49,7 +51,19 @@ def source_words(source: Source) -> str:
 
 def flag_words(flag: str) -> str:
     """Explain a flag."""
+    if flag in WORDS:
+        return f"{label_words(WORDS[flag])}."
     return _FLAGS.get(flag, label_words(flag))
+
+
+def unjudged_words(flags: Sequence[str]) -> str | None:
+    """Say why an answer is no judgement of a radiograph: "Not judged as a radiograph: text or a plot"; else None."""
+    return sentence_of(flags)
+
+
+def network_flags(flags: Sequence[str]) -> list[str]:
+    """Leave out the flags that `unjudged_words` has said."""
+    return [flag for flag in flags if flag not in WORDS]
 
 
 def label_words(label: str) -> str:
@@ -122,7 +136,7 @@ def time_left_words(seconds: float | None) -> str:
 def add_filters(app: Flask) -> None:
     """Give the templates these words."""
     functions = (
-        *(percent, status_words, source_words, flag_words, label_words),
+        *(percent, status_words, source_words, flag_words, unjudged_words, network_flags, label_words),
         *(moment, duration, byte_size, fracture_probability, fracture_words, counted, at_most),
         *(progress_words, time_left_words),
     )

@@ -10,17 +10,17 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from core.answers import Answer, answers
+from core.answers import Answer, answers, with_words
 from core.bundle import ModelCard
 from core.engines.protocol import Classifier
 from core.errors import ConfigurationError, ModelError, RejectedImage, TooMuchMemory, Unavailable
-from core.preprocessing import read_model_input
+from core.likeness import fingerprint
+from core.preprocessing import read_radiograph
 from core.records.claims import Claim, ClaimedJob, Outcome, claim_waiting, give_back, store_outcomes
 from core.records.controls import worker_is_paused
 from worker.context import WorkerContext
@@ -29,8 +29,16 @@ from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
-#: A job, its network's input, and the milliseconds that reading and decoding took.
-_Ready: TypeAlias = tuple[ClaimedJob, NDArray[np.uint8], float]
+
+@dataclass(frozen=True)
+class _Ready:
+    """A job whose picture was read."""
+
+    job: ClaimedJob
+    picture: NDArray[np.uint8]  # the network's input
+    words: tuple[str, ...]  # why an answer means nothing
+    fingerprint: int
+    decode_ms: float  # reading and decoding
 
 
 @dataclass(frozen=True)
@@ -110,10 +118,10 @@ def process_claim(context: WorkerContext, claim: Claim) -> list[Outcome]:
     if ready:
         context.notes.at("inferring")
         started = time.perf_counter()
-        results = classify(classifier, np.stack([picture for _, picture, _ in ready]))
+        results = classify(classifier, np.stack([each.picture for each in ready]))
         infer_ms = (time.perf_counter() - started) * 1000 / len(ready)
-        for (job, _, decode_ms), result in zip(ready, results, strict=True):
-            outcomes.append(_outcome(job, result, classifier.engine, decode_ms, infer_ms))
+        for each, result in zip(ready, results, strict=True):
+            outcomes.append(_outcome(each, result, classifier.engine, infer_ms))
     return outcomes
 
 
@@ -127,13 +135,14 @@ def _decode(context: WorkerContext, claim: Claim, card: ModelCard) -> tuple[list
             context.notes.at("reading", job.id)
             data = context.store.get(job.storage_key)
             context.notes.at("decoding", job.id)
-            picture = read_model_input(
+            reading = read_radiograph(
                 data,
                 side=card.side,
                 channels=card.channels,
                 max_pixels=context.settings.max_pixels,
                 frame=job.frame,
             )
+            mark = fingerprint(reading.pixels)
         except MemoryError:
             outcomes.append(Outcome(job=job, failure=(TooMuchMemory.code, str(TooMuchMemory()))))
         except RejectedImage as problem:
@@ -141,7 +150,8 @@ def _decode(context: WorkerContext, claim: Claim, card: ModelCard) -> tuple[list
         except Unavailable as problem:
             outcomes.append(Outcome(job=job, passing=(problem.code, str(problem))))
         else:
-            ready.append((job, picture, (time.perf_counter() - started) * 1000))
+            spent = (time.perf_counter() - started) * 1000
+            ready.append(_Ready(job, reading.model_input, reading.words, mark, spent))
     return outcomes, ready
 
 
@@ -168,7 +178,14 @@ def classify(classifier: Classifier, batch: NDArray[np.uint8]) -> Sequence[Answe
     return [result or "The network's answer is not a set of probabilities." for result in results]
 
 
-def _outcome(job: ClaimedJob, result: Answer | str, engine: str, decode_ms: float, infer_ms: float) -> Outcome:
+def _outcome(ready: _Ready, result: Answer | str, engine: str, infer_ms: float) -> Outcome:
     if isinstance(result, str):
-        return Outcome(job=job, failure=("model-error", result))
-    return Outcome(job=job, answer=result, engine=engine, decode_ms=decode_ms, infer_ms=infer_ms)
+        return Outcome(job=ready.job, failure=("model-error", result))
+    return Outcome(
+        job=ready.job,
+        answer=with_words(result, ready.words),
+        engine=engine,
+        decode_ms=ready.decode_ms,
+        infer_ms=infer_ms,
+        fingerprint=ready.fingerprint,
+    )

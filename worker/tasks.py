@@ -23,6 +23,7 @@ from core.queue import RECONCILE_TASK, WORK_TASK, app, ring
 from core.settings import Settings
 from worker.batching import work_off
 from worker.context import WorkerContext
+from worker.look_alikes import find_look_alikes
 from worker.notes import Notebook, note_path
 from worker.parent_death import die_with_parent
 from worker.pulse import Pulse
@@ -64,11 +65,12 @@ def work(waiting: int = 0) -> int:  # noqa: ARG001 - the count is for people who
 
 @app.task(name=RECONCILE_TASK)
 def reconcile_tick() -> None:
-    """Look for lost work."""
+    """Look for lost work, and where none waits for look-alikes."""
     context, pulse = _this_process()
     pulse.stir()
     try:
         reconcile(context.settings, context.database, str(context.identity))
+        find_look_alikes(context.settings, context.database, context.store)
     except Unavailable as error:
         log.warning("%s The next tick tries again.", error)
 

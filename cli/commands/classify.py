@@ -10,11 +10,12 @@ import click
 import numpy as np
 
 from cli.environment import settings_here
-from core.answers import Answer, answers
+from core.answers import Answer, answers, with_words
 from core.bundle import Bundle, find_bundles
 from core.engines.protocol import Classifier, load_classifier
 from core.errors import ModelNotFound, RejectedImage, UnreadableImage
-from core.preprocessing import read_model_input
+from core.plausibility import sentence_of
+from core.preprocessing import read_radiograph
 from core.records.fractures import FRACTURE_TASK, affirms, fracture_probability
 from core.settings import Settings
 
@@ -93,11 +94,11 @@ def _answer(classifier: Classifier, path: Path, settings: Settings) -> Answer:
     except OSError as error:
         raise UnreadableImage(f"{path} cannot be read: {error.strerror}.") from error
     card = classifier.card
-    picture = read_model_input(data, side=card.side, channels=card.channels, max_pixels=settings.max_pixels)
-    (answer,) = answers(classifier.run(picture[np.newaxis]), classifier.card)
+    reading = read_radiograph(data, side=card.side, channels=card.channels, max_pixels=settings.max_pixels)
+    (answer,) = answers(classifier.run(reading.model_input[np.newaxis]), classifier.card)
     if answer is None:
         raise UnreadableImage("The network's answer is not a set of probabilities.")
-    return answer
+    return with_words(answer, reading.words)
 
 
 def _is_binary(entry: dict[str, Any]) -> bool:
@@ -108,6 +109,8 @@ def _line(entry: dict[str, Any], *, secondary: bool) -> str:
     if entry["error"]:
         return f"{entry['name']}: {entry['error']['words']} ({entry['error']['code']})"
     flags = f"; {', '.join(entry['flags'])}" if entry["flags"] else ""
+    if unjudged := sentence_of(entry["flags"]):
+        return f"{entry['name']}: {unjudged} ({entry['label']} {entry['confidence']:.2f}, {entry['model']}{flags})"
     if _is_binary(entry):
         words = "fracture suspected" if affirms(entry["label"]) else "no fracture suspected"
         probability = fracture_probability(entry["scores"])

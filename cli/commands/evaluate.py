@@ -72,7 +72,8 @@ def evaluate(
     if form == "json":
         model = {"name": chosen.card.name, "version": chosen.card.version, "card_sha256": chosen.sha256}
         timing = {"milliseconds_per_image": result.milliseconds_per_image}
-        written = json.dumps({"model": model, "engine": engine, **result.figures, **timing}, indent=1) + "\n"
+        document = {"model": model, "engine": engine, **result.figures, "unjudged": dict(result.unjudged), **timing}
+        written = json.dumps(document, indent=1) + "\n"
     else:
         report = evaluation_report(chosen, engine, result, pictures=form != "text")
         written = {"text": as_text, "html": as_html, "markdown": as_markdown}[form](report)

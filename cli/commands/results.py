@@ -17,6 +17,7 @@ from rich.table import Table
 from cli.environment import installation_here
 from core.errors import ConfigurationError
 from core.export import write_csv, write_json, write_parquet
+from core.plausibility import WORDS, sentence_of
 from core.records.filters import Filters
 from core.records.results import Result, iterate_results, labels_of
 from core.tables import JobStatus, Source
@@ -54,7 +55,7 @@ class Moment(click.ParamType[datetime]):
 @click.option("--name", help="Only names that hold these characters.")
 @click.option("--submission", type=int, metavar="ID", help="Only one upload, drop or command.")
 @click.option("--sha256", help="Only this content.")
-@click.option("--flag", help="Only answers with this flag, e.g. doubtful.")
+@click.option("--flag", help="Only answers with this flag, e.g. doubtful or colour.")
 @click.option("--in-set", metavar="LABEL", help="Only answers that do not rule this label out.")
 @click.option("--reviewed/--not-reviewed", default=None, help="Only what somebody has reviewed, or nobody.")
 @click.option("--agreed/--disagreed", default=None, help="Only what a reviewer agreed with, or not.")
@@ -121,7 +122,7 @@ def _table(found: Iterable[Result]) -> Table:
             result.status.value if result.status else "",
             _fracture(result),
             _kind(result),
-            "" if result.confidence is None else f"{result.confidence:.2f}",
+            "" if result.confidence is None or sentence_of(result.flags) else f"{result.confidence:.2f}",
             f"{result.received_at:%Y-%m-%d %H:%M}",
         )
     return table
@@ -129,7 +130,7 @@ def _table(found: Iterable[Result]) -> Table:
 
 def _fracture(result: Result) -> str:
     """Say what the binary model suspects, and how likely a fracture is."""
-    if result.fracture is None:
+    if result.fracture is None or sentence_of(result.fracture.flags):
         return ""
     return f"{'yes' if result.fracture.suspected else 'no'} {result.fracture.probability:.2f}"
 
@@ -138,4 +139,6 @@ def _kind(result: Result) -> str:
     """Name the answer; in brackets where it is a kind of fracture and none is suspected."""
     if result.label is None:
         return result.error["words"] if result.error else ""
+    if words := [flag for flag in WORDS if flag in result.flags]:
+        return f"not judged: {', '.join(words)}"
     return f"({result.label})" if result.kind_is_secondary else result.label

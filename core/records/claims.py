@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, aliased
 from core.answers import Answer
 from core.database import append, now
 from core.records.events import Event, record_events, tell_when_committed
+from core.records.likenesses import record_fingerprints
 from core.records.tallies import Tally, record_tally
 from core.tables import JobRow, JobStatus, PredictionRow, RadiographRow, ScoreRow
 
@@ -62,6 +63,7 @@ class Outcome:
     engine: str = ""
     decode_ms: float = 0.0
     infer_ms: float = 0.0
+    fingerprint: int | None = None  # of the picture; see `core.likeness`
 
 
 def claim_waiting(
@@ -212,6 +214,8 @@ def store_outcomes(
             detail |= {"code": problem[0], "words": problem[1]}
         events.append(Event(kind=kind, actor=worker, radiograph_id=job.radiograph_id, job_id=job.id, detail=detail))
     _record_predictions(session, claim, [outcome for outcome in counted if outcome.answer], at)
+    marks = {each.job.radiograph_id: each.fingerprint for each in counted if each.fingerprint is not None}
+    record_fingerprints(session, marks)
     tally = _tally(counted, stored_before)
     if tally.answers or tally.spreads:
         record_tally(session, claim.model_version_id, tally, at)

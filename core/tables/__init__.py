@@ -4,6 +4,7 @@ Times are UTC and aware. Identifiers are integers. `migrations/` builds the same
 """
 
 from core.tables.base import Base, Id, UtcDateTime
+from core.tables.likenesses import LikenessRow, LookAlikeRow
 from core.tables.operations import ControlRow, CounterRow, EventRow, IdempotencyKeyRow, MinuteRow, WorkerRow
 from core.tables.people import TokenRow, UserRow
 from core.tables.radiographs import ArrivalRadiographRow, ArrivalRow, RadiographRow, SubmissionRow, folded
@@ -27,6 +28,8 @@ __all__ = [
     "IdempotencyKeyRow",
     "JobRow",
     "JobStatus",
+    "LikenessRow",
+    "LookAlikeRow",
     "MinuteRow",
     "ModelVersionRow",
     "PredictionRow",

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from core.errors import ConfigurationError
+from core.near_duplicates import find_near_duplicates, join_pairs, thumbnail
 from tests.unit.test_training_data import row, write_manifest
 from training.data import DataChoices, Dataset, load_dataset, read_dataset
 from training.labels import TASK_LABELS
 from training.leakage import LEAKAGE_FILE, check_leakage, count_leaks, find_leaks
-from training.near_duplicates import find_near_duplicates, join_pairs, thumbnail
 from training.progress import Silent
 
 LABELS = TASK_LABELS["fracture-type"]

@@ -15,7 +15,7 @@ import numpy as np
 from worker import batching
 
 MARK = b"POISON "
-_read, _classify = batching.read_model_input, batching.classify
+_read, _classify = batching.read_radiograph, batching.classify
 _deadly_inputs: set[bytes] = set()
 
 
@@ -37,10 +37,10 @@ def _read_and_suffer(data: bytes, **options: Any) -> Any:
         hog = [np.ones(2**25)]  # 256 MiB, touched, for long enough to be seen
         time.sleep(2)
         os.kill(os.getpid(), signal.SIGKILL)
-    picture = _read(data, **options)
+    reading = _read(data, **options)
     if harm == "crash in the engine":
-        _deadly_inputs.add(picture.tobytes())
-    return picture
+        _deadly_inputs.add(reading.model_input.tobytes())
+    return reading
 
 
 def _classify_and_suffer(classifier: Any, batch: Any) -> Any:
@@ -49,4 +49,4 @@ def _classify_and_suffer(classifier: Any, batch: Any) -> Any:
     return _classify(classifier, batch)
 
 
-batching.read_model_input, batching.classify = _read_and_suffer, _classify_and_suffer
+batching.read_radiograph, batching.classify = _read_and_suffer, _classify_and_suffer
