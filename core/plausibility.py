@@ -53,16 +53,16 @@ _BACKGROUND, _FOREGROUND = 8, 40
 #: 8 pixels. Real ones with as much background: thick for 0.09 and more, rarely below 0.27; steps 0.04 and less.
 _TEXT_BACKGROUND, _TEXT_STEPS, _TEXT_THICK = 0.55, 0.03, 0.15
 _THICKNESS = 4  # pixels on either side
-#: Level of the outermost pixels, margins cut off, above which the surroundings are light. Real ones: 172 and less in
-#: 99.7 of 100, since air is black; of inverted ones four in five exceed it.
-_LIGHT_RING = 165
+#: Level of the outermost pixels, margins cut off, above which the surroundings are light. Real ones: less in 99.8 of
+#: 100, since air is black; of inverted ones about three in four exceed it.
+_LIGHT_RING = 180
 #: What lies within is darker than the surroundings by so much on average.
 _DARKER = 12
 #: Share of nearly white pixels that only paper and windows have. Real ones: 0.1 and less in 99 of 100.
 _MOST_WHITE = 0.3
-#: Share of the picture that flat margins take, on two sides that face each other and of a level that is not black. Real
-#: ones: none, but journal figures; film is not as flat.
-_MOST_MARGIN, _MARGIN_LEVEL, _MARGIN_NOISE = 0.12, 40, 5
+#: Share of the picture that flat margins take, on so many sides and of a level that is not black. Real ones: none, but
+#: journal figures; film is not as flat.
+_MOST_MARGIN, _LEAST_SIDES, _MARGIN_LEVEL, _MARGIN_NOISE = 0.12, 3, 40, 5
 #: Share of pixels that are neither nearly black nor nearly white, where not a little is black: paper is not. Real
 #: ones: 0.23 and more.
 _LEAST_GREYS, _LEAST_BLACK = 0.15, 0.15
@@ -184,8 +184,8 @@ def _is_page(levels: _Levels, rows: slice, columns: slice, counts: NDArray[np.fl
     height, width = levels.shape
     inside = levels[rows, columns]
     margin = levels.size - inside.size
-    framed = (rows.start > 0 and rows.stop < height) or (columns.start > 0 and columns.stop < width)
-    if not framed or margin < _MOST_MARGIN * levels.size:
+    sides = (rows.start > 0) + (rows.stop < height) + (columns.start > 0) + (columns.stop < width)
+    if sides < _LEAST_SIDES or margin < _MOST_MARGIN * levels.size:
         return False
     return bool((levels.sum(dtype=np.int64) - inside.sum(dtype=np.int64)) / margin > _MARGIN_LEVEL)
 
