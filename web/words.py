@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from flask import Flask
 
-from core.records.failures import MOST_COUNTED
 from core.plausibility import WORDS, sentence_of
+from core.records.failures import MOST_COUNTED
 from core.records.fractures import affirms, fracture_probability
 from core.records.submissions import SubmissionState
 from core.tables import JobStatus, Source
