@@ -22,6 +22,7 @@ COMMANDS = {
     "submit": "Send files or folders to the queue.",
     "classify": "Ask a model about files at once, without queue or database.",
     "results": "List stored results.",
+    "export": "Write reviewed radiographs and their labels as data to train on.",
     "queue": "Show what waits, runs and has ended.",
     "retry": "Send failed work back to the queue.",
     "cancel": "Take waiting work back.",

@@ -158,6 +158,12 @@ class Conflict(FractureError):
     code = "conflict"
 
 
+class ModelNotInstalled(Conflict):
+    """The model's bundle is not installed here, so nothing can run it."""
+
+    code = "model-not-installed"
+
+
 class ReviewConflict(Conflict):
     """Somebody reviewed this radiograph meanwhile; nothing was changed."""
 

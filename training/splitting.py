@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import core.dealing
 from core.near_duplicates import find_near_duplicates, join_pairs
 from training.pictures import load_thumbnails
 from training.sample import Sample
@@ -22,27 +22,15 @@ def deal(samples: Sequence[Sample], shares: Mapping[str, float], groups: Sequenc
     Returns:
         The samples in their order. Those of a group share a cluster.
     """
-    members: dict[int, list[Sample]] = {}
+    splits = core.dealing.deal(
+        [sample.label for sample in samples], [sample.sha256 for sample in samples], groups, shares
+    )
+    firsts: dict[int, Sample] = {}
     for sample, group in zip(samples, groups, strict=True):
-        members.setdefault(group, []).append(sample)
-    # The least hash of a group is as good as random and depends on nothing but its images.
-    firsts = {group: min(own, key=lambda sample: sample.sha256) for group, own in members.items()}
-    by_class: dict[str, list[int]] = {}
-    for group in sorted(members, key=lambda group: firsts[group].sha256):
-        ((label, _),) = Counter(sorted(sample.label for sample in members[group])).most_common(1)
-        by_class.setdefault(label, []).append(group)
-    chosen: dict[int, str] = {}
-    for classmates in by_class.values():
-        count = sum(len(members[group]) for group in classmates)
-        left = {split: share * count for split, share in shares.items()}
-        for group in classmates:
-            size = len(members[group])
-            # At least half of a group must fit: a share is met as well as whole groups allow.
-            chosen[group] = next((split for split, room in left.items() if room >= size / 2), "train")
-            left[chosen[group]] = left.get(chosen[group], 0.0) - size
+        firsts[group] = min(firsts.get(group, sample), sample, key=lambda each: each.sha256)
     return [
-        replace(sample, split=chosen[group], cluster=firsts[group].cluster)
-        for sample, group in zip(samples, groups, strict=True)
+        replace(sample, split=split, cluster=firsts[group].cluster)
+        for sample, split, group in zip(samples, splits, groups, strict=True)
     ]
 
 

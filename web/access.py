@@ -21,8 +21,10 @@ LEAST_ROLE = {
     "samples.post_samples": Role.REVIEWER,
     "results.results_page": Role.VIEWER,
     "exports.get_export": Role.VIEWER,
+    "exports.get_labels": Role.ADMIN,  # second readers must not know what was said first
     "radiograph.radiograph_page": Role.VIEWER,
     "radiograph.post_retry": Role.REVIEWER,
+    "radiograph.post_classify": Role.REVIEWER,
     "review.begin_page": Role.REVIEWER,
     "review.review_page": Role.REVIEWER,
     "review.post_review": Role.REVIEWER,
@@ -46,6 +48,7 @@ LEAST_ROLE = {
     "api.get_radiographs": Role.VIEWER,
     "api.get_one": Role.VIEWER,
     "api.post_retry": Role.REVIEWER,
+    "api.post_classify": Role.REVIEWER,
     "api.get_submissions": Role.VIEWER,
     "api.get_submission": Role.VIEWER,
     "api.get_models": Role.VIEWER,

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Response, request, url_for
+from marshmallow import fields, validate
 
 from core.records.details import answers_of, radiograph_facts, ways_in
 from core.records.figures import QueueFigures
 from core.records.likenesses import look_alikes
 from core.records.models import ModelVersion, list_models, model_cards
 from core.records.results import get_result
-from core.records.reviews import reviews_of
+from core.records.reviews import reviews_for
 from core.records.submissions import list_submissions, submission_state
 from core.tables import Source
 from web import schemas
-from web.openapi import PREFIX, PROBLEM_TYPE, Blueprint, Problem, tagged
+from web.openapi import PREFIX, PROBLEM_TYPE, Blueprint, Body, Problem, tagged
 from web.pages import PLACES, page_of
 from web.parameters import (
     DEFAULT_LIMIT,
@@ -29,13 +30,31 @@ from web.parameters import (
 from web.parts import parts
 from web.problems import NothingToRetry
 from web.queue import figures_now
-from web.radiograph import retry
+from web.radiograph import ask, retry
+from web.reader import possible_reader
 from web.received import UPLOAD_FORM
 from web.repeated import PARAMETER, answer_once
 from web.submitted import told
 
 blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
 _RADIOGRAPHS, _SUBMISSIONS, _MODELS, _QUEUE = ["Radiographs"], ["Submissions"], ["Models"], ["Queue"]
+
+
+class AskBody(Body):
+    """Which model is to be asked."""
+
+    model = fields.String(
+        required=True,
+        validate=validate.Length(1, 1024),
+        metadata={
+            "description": "NAME/VERSION, or NAME for its active version, or else its newest one that is installed."
+        },
+    )
+
+    class Meta:
+        """For the document."""
+
+        description = "Which model is to be asked."
 
 
 @blueprint.post("/radiographs", tags=_RADIOGRAPHS)
@@ -80,12 +99,16 @@ def get_radiographs(asked: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(ModelParameters, location="query")
 @blueprint.response(200, schemas.Radiograph)
 def get_one(asked: dict[str, Any], radiograph_id: int) -> dict[str, Any]:
-    """Return one radiograph with every model's answer, every arrival and every review."""
+    """Return one radiograph with every model's answer, every arrival and every review.
+
+    Who may still have to read it second, blind, sees that others reviewed it and not what they said (`hidden`).
+    """
     with parts().database.reading() as session:
         result = get_result(session, radiograph_id, model=asked.get("model"))
         facts = radiograph_facts(session, radiograph_id)
         answers, arrivals = answers_of(session, radiograph_id), ways_in(session, radiograph_id)
-        reviews, alike = reviews_of(session, radiograph_id), look_alikes(session, radiograph_id)
+        reviews = reviews_for(session, radiograph_id, possible_reader())
+        alike = look_alikes(session, radiograph_id)
     said = {"models": answers, "arrivals": arrivals, "reviews": reviews, "looks_like": alike}
     return {**vars(facts), **vars(result), **said}
 
@@ -98,6 +121,17 @@ def post_retry(radiograph_id: int) -> dict[str, Any]:
     if not jobs:
         raise NothingToRetry
     return {"id": radiograph_id, "jobs": jobs}
+
+
+@blueprint.post("/radiographs/<id:radiograph_id>/classify", tags=_RADIOGRAPHS)
+@blueprint.arguments(AskBody, location="json")
+@blueprint.response(202, schemas.Asked)
+def post_classify(asked: dict[str, Any], radiograph_id: int) -> dict[str, Any]:
+    """Have it classified by one more model, an inactive one too.
+
+    Asked again, this changes nothing and says where the job stands; 409 where the model's bundle is not installed.
+    """
+    return {"id": radiograph_id, **vars(ask(radiograph_id, asked["model"]))}
 
 
 @blueprint.get("/submissions", tags=_SUBMISSIONS)

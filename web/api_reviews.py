@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
 from core.records.agreement import ModelFigures
 from core.records.results import results_of
@@ -12,7 +12,8 @@ from core.records.reviews import Review, add_review, withdraw_last
 from core.tables import FIRST, SECOND, ReviewKind
 from web import schemas
 from web.identifiers import LARGEST
-from web.openapi import PREFIX, Blueprint, tagged
+from web.identity import actor_words
+from web.openapi import PREFIX, Blueprint, Body, tagged
 from web.parameters import LONGEST_NOTE, Whole
 from web.parts import parts
 from web.reader import reader_name
@@ -30,7 +31,7 @@ _SEEN = (
 )
 
 
-class ReviewBody(Schema):
+class ReviewBody(Body):
     """What is said of a radiograph."""
 
     class Meta:
@@ -80,7 +81,13 @@ def post_review(said: dict[str, Any], radiograph_id: int) -> Review:
     with parts().database.transaction() as session:
         word = word_of(session, radiograph_id, said, said["reading"])
         return add_review(
-            session, radiograph_id, word, reading=said["reading"], reviewer=reader_name(), seen=said["seen"]
+            session,
+            radiograph_id,
+            word,
+            reading=said["reading"],
+            reviewer=reader_name(),
+            seen=said["seen"],
+            actor=actor_words(),
         )
 
 
@@ -89,7 +96,7 @@ def post_review(said: dict[str, Any], radiograph_id: int) -> Review:
 def post_undo() -> Review:
     """Take your own last review back; it stays on record, as does this."""
     with parts().database.transaction() as session:
-        return withdraw_last(session, reader_name())
+        return withdraw_last(session, reader_name(), actor=actor_words())
 
 
 @blueprint.get("/worklist", tags=_REVIEWS)

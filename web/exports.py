@@ -1,4 +1,4 @@
-"""The filtered list as a file, made by a process of its own: a large one would leave its memory with the page's."""
+"""The filtered list, and what readers said, as files made by processes of their own, with which their memory ends."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from flask import Blueprint, Response, request
+from marshmallow import Schema
 
-from core.errors import DatabaseUnavailable
+from core.bundle import TASKS
+from core.errors import DatabaseUnavailable, NotFound
+from core.records.labels import is_anything_reviewed
 from core.records.results import labels_of
-from web.parameters import FilterParameters, read
+from web.parameters import Choice, FilterParameters, read
 from web.parts import parts
 
 blueprint = Blueprint("exports", __name__)
@@ -39,7 +42,7 @@ def get_export(form: str) -> Response:
     name = f"fracture-queue-{datetime.now(UTC):%Y%m%d-%H%M%S}.{form}"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": _TYPES[form]}
     if form == "parquet":
-        made = _made(command)
+        made = _made(command, "--output", "results.parquet")
         answer = Response(_from_file(made), headers=headers)
         answer.call_on_close(lambda: shutil.rmtree(made.parent, ignore_errors=True))
         return answer
@@ -52,6 +55,32 @@ def get_export(form: str) -> Response:
     answer = Response(_from_pipe(process, first), headers=headers)
     # Who asks for the head alone, or has gone already, never begins to read; then nothing else would end the child.
     answer.call_on_close(lambda: _end(process))
+    return answer
+
+
+class LabelParameters(Schema):
+    """Which question the labels answer."""
+
+    task = Choice(TASKS, "The question to learn: the kind of fracture, or whether there is one.")
+
+
+@blueprint.get("/review/labels.zip")
+def get_labels() -> Response:
+    """Return reviewed radiographs and their labels as data to train on.
+
+    An admin's alone: who may have to read second must not know what was said first.
+
+    Errors: 400 there is no such question, 404 nothing was reviewed, 503 the file could not be made.
+    """
+    task = read(LabelParameters, request.args, strict=False).get("task", TASKS[0])
+    with parts().database.reading() as session:
+        if not is_anything_reviewed(session):
+            raise NotFound("Nothing has been reviewed yet that could be exported.")
+    made = _made([sys.executable, "-m", "cli.main", "export", "--task", task], "", "labels.zip")
+    name = f"fracture-queue-labels-{datetime.now(UTC):%Y%m%d-%H%M%S}.zip"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": "application/zip"}
+    answer = Response(_from_file(made), headers=headers)
+    answer.call_on_close(lambda: shutil.rmtree(made.parent, ignore_errors=True))
     return answer
 
 
@@ -73,6 +102,7 @@ def _environment() -> dict[str, str]:
         **os.environ,
         "FRACTURE_HOME": str(settings.home),
         "FRACTURE_DATABASE_URL": settings.database_url,
+        "FRACTURE_STORE_URL": settings.store_url,
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
 
@@ -96,11 +126,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def _made(command: list[str]) -> Path:
-    """Let the child write a file, which Parquet needs, in a folder of its own; return the file."""
-    output = Path(tempfile.mkdtemp(prefix="fracture-export-")) / "results.parquet"
+def _made(command: list[str], option: str, name: str) -> Path:
+    """Let the child write a file, which Parquet and ZIP need, in a folder of its own; return the file."""
+    output = Path(tempfile.mkdtemp(prefix="fracture-export-")) / name
     ran = subprocess.run(  # noqa: S603 - as above
-        [*command, "--output", str(output)], env=_environment(), stderr=subprocess.PIPE, text=True, check=False
+        [*command, *([option] if option else []), str(output)],
+        env=_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if ran.returncode:
         shutil.rmtree(output.parent)

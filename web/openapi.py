@@ -6,6 +6,7 @@ import http
 from typing import Any
 
 import flask_smorest
+from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask, Response, request
 from marshmallow import Schema, fields
 
@@ -30,6 +31,22 @@ class Problem(Schema):
         """For the document."""
 
         description = "What went wrong (RFC 9457)."
+
+
+class Body(Schema):
+    """What a request carries as JSON; a key that it does not know is refused."""
+
+
+class Plugin(MarshmallowPlugin):
+    """Says of bodies that other keys are refused; apispec forgets it where there is a description."""
+
+    # The signature is that of the class above, which itself differs from the one above it.
+    def schema_helper(self, name: Any, _: Any, schema: Any = None, **options: Any) -> Any:  # type: ignore[override]
+        """Describe one schema, given as class or instance."""
+        found = super().schema_helper(name, _, schema=schema, **options)  # type: ignore[no-untyped-call]
+        if found and issubclass(schema if isinstance(schema, type) else type(schema), Body):
+            found["additionalProperties"] = False
+        return found
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]  # flask-smorest carries no types
@@ -82,7 +99,7 @@ def describe(app: Flask) -> Api:
             "security": [{"bearer": []}, {}],
         },
     )
-    api = Api(app)
+    api = Api(app, spec_kwargs={"marshmallow_plugin": Plugin()})
     bearer = {"type": "http", "scheme": "bearer", "description": "A key that `fracture-queue token add` made."}
     api.spec.components.security_scheme("bearer", bearer)
     api.register_converter(IdentifierConverter, _identifier_schema)

@@ -319,7 +319,10 @@ class QueryParser(FlaskParser):
         """Return the body, which has to be JSON and to say so: a form could come from another site's page."""
         if not req.is_json:
             raise BadParameter("Send the body as JSON, with the header Content-Type: application/json.")
-        body = req.get_json(silent=True)
+        try:
+            body = req.get_json(silent=True)
+        except RecursionError:  # thousands of brackets: Python's reader gives up, and Flask takes it for our bug
+            raise BadParameter("The body is nested too deeply.") from None
         if not isinstance(body, dict):
             raise BadParameter("The body is no JSON object." if body else "The body is no JSON document.")
         return body

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import session
 
 from core.ingest import displayable
+from core.tables import Role
 from web.identity import SOMEONE, Kind, actor_words, who
 
 #: Who has given no name.
@@ -19,6 +20,11 @@ def reader_name() -> str:
     if asking.kind is Kind.OPEN:
         return str(session.get(_KEY) or NAMELESS)
     return asking.name if asking.kind is Kind.SESSION else actor_words()
+
+
+def possible_reader() -> str | None:
+    """Return the name of who asks if they may review, so that reviews are kept from who may have to read second."""
+    return reader_name() if who().role.covers(Role.REVIEWER) else None
 
 
 def call_reader(name: str) -> None:

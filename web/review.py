@@ -16,12 +16,13 @@ from core.records.reviews import (
     Word,
     add_review,
     review_labels,
+    reviews_for,
     shown_label,
-    standing_reviews,
     withdraw_last,
 )
 from core.tables import FIRST, SECOND, ReviewKind
 from web.identifiers import LARGEST
+from web.identity import actor_words
 from web.parameters import Choice, Note, Whole, Words, read
 from web.parts import parts
 from web.problems import BadParameter
@@ -82,7 +83,15 @@ def post_review(radiograph_id: int) -> Response | Redirect:
     try:
         with parts().database.transaction() as session:
             word = word_of(session, radiograph_id, asked, reading)
-            add_review(session, radiograph_id, word, reading=reading, reviewer=reader_name(), seen=asked.get("seen", 0))
+            add_review(
+                session,
+                radiograph_id,
+                word,
+                reading=reading,
+                reviewer=reader_name(),
+                seen=asked.get("seen", 0),
+                actor=actor_words(),
+            )
     except Conflict as problem:
         return make_response(_page(radiograph_id, asked, problem=str(problem)), 409)
     said = "unsure" if word.label is None else label_words(word.label).lower()
@@ -102,7 +111,7 @@ def post_undo() -> Redirect:
     """
     asked = read(WorklistParameters, request.form, strict=False)
     with parts().database.transaction() as session:
-        withdrawn = withdraw_last(session, reader_name())
+        withdrawn = withdraw_last(session, reader_name(), actor=actor_words())
     flash(f"Taken back: your review of radiograph {withdrawn.radiograph_id}.")
     return redirect(_address(withdrawn.radiograph_id, {**asked, "reading": withdrawn.reading}), 303)
 
@@ -143,7 +152,14 @@ def _page(radiograph_id: int, chosen: dict[str, Any], *, problem: str = "") -> s
     with parts().database.reading() as session:
         result = get_result(session, radiograph_id)
         labels = review_labels(session)
-        standing = standing_reviews(session, [radiograph_id], reading).get(radiograph_id)
+        standing = next(
+            (
+                review
+                for review in reversed(reviews_for(session, radiograph_id, reader_name()))
+                if review.reading == reading
+            ),
+            None,
+        )
         following = following_after(session, chosen, radiograph_id)
         earlier = before(session, chosen, radiograph_id)
     kinds = labels[:-1]

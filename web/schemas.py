@@ -288,12 +288,17 @@ class Review(_Answer):
     reading = _whole("1: with the model's answer in view; 2: by somebody else, without.")
     reviewer = _text("Who.")
     kind = fields.Enum(
-        ReviewKind, by_value=True, required=True, metadata={"description": "Withdrawn: the one before does not stand."}
+        ReviewKind,
+        by_value=True,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Withdrawn: the one before does not stand. Null where it is hidden."},
     )
     label = _text("What was said; null where nothing was.", allow_none=True)
     note = _text("In the reader's own words.")
     model = _text("NAME/VERSION whose answer was shown; null where none was.", allow_none=True)
     shown = _text("The label that was shown.", allow_none=True)
+    hidden = _truth("Whether what was said is kept from you, who may still have to read this radiograph second.")
     created_at = _moment("When.")
 
 
@@ -331,6 +336,17 @@ class Retried(_Answer):
     id = _whole("The radiograph's number.")
     jobs = fields.List(fields.Integer(), required=True, metadata={"description": "The numbers of the jobs."})
     url = Address("api.get_one", "Where the answers will be.", radiograph_id="id")
+
+
+class Asked(_Answer):
+    """The job of one model for one radiograph."""
+
+    id = _whole("The radiograph's number.")
+    model = _text("NAME/VERSION.")
+    job = _whole("The number of its job.")
+    status = _status("Where the job stands.")
+    new = _truth("Whether it was made now; false: the model had been asked before.")
+    url = Address("api.get_one", "Where the answer will be.", radiograph_id="id")
 
 
 class Model(_Answer):

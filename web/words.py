@@ -11,7 +11,7 @@ from core.plausibility import WORDS, sentence_of
 from core.records.failures import MOST_COUNTED
 from core.records.fractures import affirms, fracture_probability
 from core.records.submissions import SubmissionState
-from core.tables import JobStatus, Source
+from core.tables import FIRST, JobStatus, Source
 
 PURPOSE = "Research and education only. Not a medical device; never for diagnosis."
 _STATUS = {
@@ -37,6 +37,30 @@ def percent(share: float) -> str:
     if share < 0.01:
         return "< 1 %"
     return f"{share * 100:.0f} %"
+
+
+def chance_words(share: float) -> str:
+    """Write a probability as a share of ten, which people grasp better than per cent: "about 7 in 10"."""
+    if share < 0.01:
+        return "less than 1 in 100"
+    if share < 0.05:
+        return "less than 1 in 20"
+    if share > 0.99:
+        return "more than 99 in 100"
+    if share > 0.95:
+        return "more than 19 in 20"
+    # Half a tenth counts as a whole one, and never does it say 0 or 10.
+    return f"about {min(9, max(1, int(share * 10 + 0.5)))} in 10"
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """Write a list as people do: "A, B and C"."""
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def reading_words(reading: int) -> str:
+    """Name a reading."""
+    return "The first reading" if reading == FIRST else "The second reading"
 
 
 def status_words(status: JobStatus | None) -> str:
@@ -138,7 +162,7 @@ def add_filters(app: Flask) -> None:
     functions = (
         *(percent, status_words, source_words, flag_words, unjudged_words, network_flags, label_words),
         *(moment, duration, byte_size, fracture_probability, fracture_words, counted, at_most),
-        *(progress_words, time_left_words),
+        *(progress_words, time_left_words, chance_words, reading_words),
     )
     app.jinja_env.filters.update({function.__name__: function for function in functions})
     app.jinja_env.globals["PURPOSE"] = PURPOSE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -76,6 +77,7 @@ class ModelAnswer:
     task: str
     title: str  # for people
     card_sha256: str
+    card: Mapping[str, Any]
     active: bool
     status: JobStatus
     attempts: int
@@ -144,6 +146,7 @@ def answers_of(session: Session, radiograph_id: int) -> list[ModelAnswer]:
             task=model.task,
             title=str(model.card.get("title") or model.name),
             card_sha256=model.sha256,
+            card=model.card,
             active=model.active,
             status=job.status,
             attempts=job.attempts,

@@ -12,6 +12,7 @@ from core.database import append, insert_ignoring, now
 from core.errors import NoActiveModel, NotFound, RejectedImage
 from core.images import ImageFacts
 from core.records.events import Event, record_events
+from core.records.jobs import waiting_job
 from core.records.models import active_models
 from core.records.names import add_names, searched_lines
 from core.tables import (
@@ -237,18 +238,7 @@ def _record_jobs(session: Session, radiograph_ids: Sequence[int], model_ids: Seq
         )
     }
     rows = [
-        {
-            "radiograph_id": radiograph,
-            "model_version_id": model,
-            "status": JobStatus.WAITING,
-            "priority": priority,
-            "attempts": 0,
-            "deaths": 0,
-            "deaths_alone": 0,
-            "alone": False,
-            "available_at": at,
-            "created_at": at,
-        }
+        waiting_job(radiograph, model, priority=priority, at=at)
         for radiograph in radiograph_ids
         for model in model_ids
         if (radiograph, model) not in existing

@@ -21,6 +21,22 @@ _LONGEST_PAUSE = timedelta(seconds=LONGEST_PAUSE_SECONDS)
 RETRYABLE = (JobStatus.FAILED, JobStatus.QUARANTINED, JobStatus.CANCELLED)
 
 
+def waiting_job(radiograph_id: int, model_version_id: int, *, priority: int, at: datetime) -> dict[str, Any]:
+    """Return the row of a job that nobody has begun, for an insert."""
+    return {
+        "radiograph_id": radiograph_id,
+        "model_version_id": model_version_id,
+        "status": JobStatus.WAITING,
+        "priority": priority,
+        "attempts": 0,
+        "deaths": 0,
+        "deaths_alone": 0,
+        "alone": False,
+        "available_at": at,
+        "created_at": at,
+    }
+
+
 def retry_jobs(
     session: Session,
     *,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, Text, cast, exists, func, select
+from sqlalchemy import ColumnElement, Select, Text, cast, exists, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from core.errors import NotFound
@@ -35,7 +35,7 @@ from core.tables import (
 #: Rows fetched at once when a list is long.
 _PAGE = 500
 #: Made once: a new alias costs nearly half a millisecond.
-_NEWEST = aliased(JobRow)
+_NEWEST, _VERSION = aliased(JobRow), aliased(ModelVersionRow)
 _MAIN_TASK = "fracture-type"
 
 #: The last four are None where the model has not been asked or has not answered.
@@ -247,9 +247,13 @@ def labels_of(session: Session, model: str | None) -> list[str]:
 
 
 def _query(filters: Filters, model_ids: Sequence[int]) -> _ResultQuery:
+    # An active version's job before any other: somebody may have asked an older one again since.
     newest_job = (
-        select(func.max(_NEWEST.id))
+        select(_NEWEST.id)
+        .join(_VERSION, _VERSION.id == _NEWEST.model_version_id)
         .where(_NEWEST.radiograph_id == RadiographRow.id, _NEWEST.model_version_id.in_(model_ids))
+        .order_by(_VERSION.active.desc(), _NEWEST.id.desc())
+        .limit(1)
         .correlate(RadiographRow)
         .scalar_subquery()
     )

@@ -7,7 +7,7 @@ reviews says which review was the newest on the screen (`seen`): if there is a n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import CursorResult, select, update
@@ -33,12 +33,13 @@ class Review:
     radiograph_id: int
     reading: int
     reviewer: str
-    kind: ReviewKind
+    kind: ReviewKind | None  # None: hidden
     label: str | None
     note: str
     model: str | None  # NAME/VERSION whose answer was shown; None: none was
     shown: str | None  # the label that was shown
     created_at: datetime
+    hidden: bool = False  # what was said is kept from who asks, who may have to read second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,9 @@ def shown_label(result: Result) -> str | None:
     return result.label
 
 
-def add_review(session: Session, radiograph_id: int, word: Word, *, reading: int, reviewer: str, seen: int) -> Review:
+def add_review(
+    session: Session, radiograph_id: int, word: Word, *, reading: int, reviewer: str, seen: int, actor: str
+) -> Review:
     """Append a review; it stands from now on.
 
     Args:
@@ -82,6 +85,7 @@ def add_review(session: Session, radiograph_id: int, word: Word, *, reading: int
         reading: `FIRST` or `SECOND`.
         reviewer: Who says it.
         seen: The id of the newest review of this reading that the reader knew of; 0: none.
+        actor: Who asked for it, for the audit trail, as for every other request: `user:anna`.
 
     Raises:
         NotFound: There is no such radiograph.
@@ -106,13 +110,18 @@ def add_review(session: Session, radiograph_id: int, word: Word, *, reading: int
     if not _stand(session, radiograph_id, reading, seen, standing):
         raise _conflict(session, radiograph_id, reading)
     kind = "review-withdrawn" if word.kind == ReviewKind.WITHDRAWN else "reviewed"
-    detail = {"review": row.id, "reading": reading, "label": word.label}
-    record_events(session, at, [Event(kind=kind, actor=reviewer, radiograph_id=radiograph_id, detail=detail)])
+    detail = {"review": row.id, "reading": reading, "reviewer": reviewer, "label": word.label}
+    record_events(session, at, [Event(kind=kind, actor=actor, radiograph_id=radiograph_id, detail=detail)])
     return _review(row)
 
 
-def withdraw_last(session: Session, reviewer: str) -> Review:
+def withdraw_last(session: Session, reviewer: str, *, actor: str) -> Review:
     """Take back a reader's newest review that stands; what it replaced does not come back.
+
+    Args:
+        session: A transaction that may write.
+        reviewer: Whose review.
+        actor: As for `add_review`.
 
     Raises:
         NotFound: None of theirs stands.
@@ -128,13 +137,40 @@ def withdraw_last(session: Session, reviewer: str) -> Review:
     if row is None:
         raise NotFound(f"No review by {reviewer} stands that could be taken back.")
     word = Word(kind=ReviewKind.WITHDRAWN)
-    return add_review(session, row.radiograph_id, word, reading=row.reading, reviewer=reviewer, seen=row.id)
+    return add_review(
+        session, row.radiograph_id, word, reading=row.reading, reviewer=reviewer, seen=row.id, actor=actor
+    )
 
 
 def reviews_of(session: Session, radiograph_id: int) -> list[Review]:
     """Return every review of a radiograph, oldest first."""
     query = select(ReviewRow).where(ReviewRow.radiograph_id == radiograph_id).order_by(ReviewRow.id)
     return [_review(row) for row in session.scalars(query)]
+
+
+def reviews_for(session: Session, radiograph_id: int, reader: str | None) -> list[Review]:
+    """Return every review of a radiograph as a reader may see them: who and when always, what was said perhaps not.
+
+    Who may still give the second reading sees nothing that others said. That is everybody who reviews, but who read
+    first, as long as no second reading stands.
+
+    Args:
+        session: An open transaction.
+        radiograph_id: Of which radiograph.
+        reader: Who asks; None: somebody who reviews nothing, and sees all.
+    """
+    reviews = reviews_of(session, radiograph_id)
+    if reader is None or not may_read_second(session, radiograph_id, reader):
+        return reviews
+    return [review if review.reviewer == reader else _hidden(review) for review in reviews]
+
+
+def may_read_second(session: Session, radiograph_id: int, reader: str) -> bool:
+    """Tell whether a reader may still give a radiograph's second reading, blind."""
+    first, second = (session.get(ReadingRow, (radiograph_id, reading)) for reading in (FIRST, SECOND))
+    if second is not None and second.kind != ReviewKind.WITHDRAWN:
+        return False
+    return first is None or first.kind == ReviewKind.WITHDRAWN or first.reviewer != reader
 
 
 def standing_reviews(session: Session, radiograph_ids: Sequence[int], reading: int = FIRST) -> dict[int, Review]:
@@ -177,14 +213,16 @@ def _conflict(session: Session, radiograph_id: int, reading: int) -> ReviewConfl
     newest = standing_reviews(session, [radiograph_id], reading).get(radiograph_id)
     if newest is None:
         return ReviewConflict("There is no such review to replace; look at the radiograph again.")
-    said = newest.label or newest.kind.value
-    if reading == SECOND:  # a blinded reader is not told what the other one said
-        said = "a second reading"
+    # Not what was said: whoever is told may have to read second.
     return ReviewConflict(
-        f"{newest.reviewer} reviewed this radiograph meanwhile ({said}, {newest.created_at:%Y-%m-%d %H:%M:%S} UTC); "
-        "nothing was changed. Look at it again."
+        f"{newest.reviewer} reviewed this radiograph meanwhile ({newest.created_at:%Y-%m-%d %H:%M:%S} UTC); "
+        "nothing of yours was kept, nothing was overwritten. Look at it again."
     )
 
 
+def _hidden(review: Review) -> Review:
+    return replace(review, kind=None, label=None, note="", shown=None, hidden=True)
+
+
 def _review(row: ReviewRow) -> Review:
-    return Review(**{name: getattr(row, name) for name in Review.__dataclass_fields__})
+    return Review(**{name: getattr(row, name) for name in Review.__dataclass_fields__ if name != "hidden"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,6 @@ import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -25,6 +22,7 @@ from waitress.server import create_server
 from core.activation import packed
 from core.settings import Settings
 from core.tables import PredictionRow, Role
+from tests.chromium import chromium, programs
 from tests.conftest import draw_radiograph, skip_at_home, wait_until
 from tests.unit.web_fixtures import PASSWORD, Site
 
@@ -53,26 +51,10 @@ def site(settings: Settings) -> Iterator[ServedSite]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
+    if programs() is None:
         skip_at_home("browser tests need the Debian packages chromium and chromium-driver")
-    options = Options()
-    options.binary_location = str(chromium)
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--disable-dev-shm-usage",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(argument)
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
+    with chromium(tmp_path / "profile") as opened:
+        yield opened
 
 
 def texts(browser: webdriver.Chrome, selector: str) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import select
 
 from core.settings import Settings
+from core.tables import ReadingRow, ReviewRow, Role
 from tests.conftest import draw_radiograph
-from tests.unit.web_fixtures import Site
+from tests.unit.web_fixtures import OURS, PASSWORD, Site
 
 
 @pytest.fixture
@@ -69,3 +72,34 @@ def test_names_that_a_database_could_refuse_are_kept(site: Site) -> None:
 
     assert answer.status_code == 202
     assert "\N{BONE}" in answer.json["files"][0]["name"]
+
+
+def test_of_two_people_who_review_at_once_the_second_is_told_and_overwrites_nothing(site: Site) -> None:
+    # given: both have the same page before them
+    site.take_in(1)
+    site.classify("spiral", 0.4)
+    for name in ("anna", "ben"):
+        site.add_user(name, Role.REVIEWER)
+    together, answers = threading.Barrier(2), {}
+
+    def review(name: str, label: str) -> None:
+        client = site.app.test_client()
+        client.post("/sign-in", data={"name": name, "password": PASSWORD}, headers=OURS)
+        assert 'name="seen" value="0"' in client.get("/review/1").text
+        together.wait(timeout=60)
+        answers[name] = client.post("/review/1", data={"label": label, "seen": "0"}, headers=OURS)
+
+    # when
+    people = [threading.Thread(target=review, args=pair) for pair in (("anna", "avulsion"), ("ben", "greenstick"))]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join(timeout=60)
+    # then: one is heard, the other is told who was, and only the one word stands
+    heard, told = sorted(answers, key=lambda name: answers[name].status_code)
+    assert (answers[heard].status_code, answers[told].status_code) == (303, 409)
+    assert f"{heard} reviewed this radiograph meanwhile" in answers[told].text
+    with site.database.reading() as session:
+        [kept] = session.scalars(select(ReviewRow)).all()
+        [stands] = session.scalars(select(ReadingRow)).all()
+    assert (kept.reviewer, stands.reviewer, stands.review_id) == (heard, heard, kept.id)

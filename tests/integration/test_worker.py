@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, update
 
+from core.records.asking import ask_model
+from core.records.details import answers_of
 from core.records.filters import Filters
+from core.records.models import active_models
 from core.records.results import list_results
+from core.settings import MODELS_FOLDER
 from core.tables import JobRow, JobStatus, PredictionRow, Source
 from tests.conftest import draw_radiograph, wait_until
 from tests.fakes import black_png
-from tests.integration.parts import PATIENCE, Installation, is_alive
+from tests.integration.parts import PATIENCE, Installation, RedisServer, is_alive
 
 
 @pytest.fixture
@@ -105,3 +109,34 @@ def test_an_upload_overtakes_a_bulk_drop(installation: Installation) -> None:
     with installation.database.reading() as session:
         order = list(session.scalars(select(JobRow.radiograph_id).order_by(JobRow.started_at, JobRow.id)))
     assert order[0] == mine.radiograph_ids[0]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_installed_model_that_is_not_active_answers_when_it_is_asked(
+    tmp_path: Path, database_url: str, redis: RedisServer
+) -> None:
+    # given: everything that ships, of which the large model is not active
+    installation = Installation(tmp_path / "home", database_url, redis, MODELS_FOLDER, FRACTURE_WORKER_PROCESSES="1")
+    try:
+        [arrival] = installation.take_in(draw_radiograph(1), source=Source.WEB).arrivals
+        [number] = arrival.radiograph_ids
+        with installation.database.transaction() as session:
+            asked = ask_model(session, number, "fracture-types-large", actor="page")
+            active = {version.full_name for version in active_models(session)}
+        assert asked.model not in active
+        # when
+        installation.start_worker()
+        wait_until(
+            lambda: installation.count(JobStatus.DONE) == 1 + len(active),
+            within_seconds=PATIENCE,
+            what="the active models and the one that was asked have answered",
+        )
+        # then: it answers, and lists go on showing the active one
+        with installation.database.reading() as session:
+            answers = {answer.model: answer.prediction for answer in answers_of(session, number)}
+            listed = list_results(session, Filters(), limit=9)
+        assert set(answers) == {*active, asked.model}
+        assert all(prediction is not None and prediction.scores for prediction in answers.values())
+        assert [result.model for result in listed] == [name for name in active if name.startswith("fracture-types/")]
+    finally:
+        installation.close()

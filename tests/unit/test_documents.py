@@ -118,3 +118,16 @@ def test_the_image_is_built_from_files_that_exist() -> None:
         if line.startswith("COPY ") and "--from" not in line:
             for source in line.split()[1:-1]:
                 assert (PROJECT / source).exists(), source
+
+
+def test_pictures_in_the_documents_are_there_described_and_small() -> None:
+    named = re.findall(r"!\[(.*?)\]\((.*?)\)", (PROJECT / "README.md").read_text())
+    listed = set(re.findall(r"`([a-z-]+\.webp)`", (PROJECT / "docs" / "screenshots" / "README.md").read_text()))
+    kept = {path.name: path for path in (PROJECT / "docs" / "screenshots").glob("*.webp")}
+
+    assert len(named) == 2
+    for words, place in named:
+        assert words
+        assert (PROJECT / place).is_file(), place
+    assert listed == set(kept)
+    assert all(path.stat().st_size < 200_000 for path in kept.values())

@@ -93,3 +93,8 @@ def test_the_document_says_how_programs_sign_in_and_that_everything_may_be_refus
     assert document["security"] == [{"bearer": []}, {}]
     operations = [item[method] for item in document["paths"].values() for method in item if method != "parameters"]
     assert all("default" in operation["responses"] for operation in operations)
+
+
+def test_bodies_say_that_other_keys_are_refused(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert [schemas[name]["additionalProperties"] for name in ("AskBody", "ReviewBody")] == [False, False]

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import draw_radiograph
 from tests.unit.web_fixtures import Site
-from web.words import PURPOSE, byte_size, duration, fracture_probability, label_words, percent
+from web.words import PURPOSE, byte_size, chance_words, duration, fracture_probability, label_words, listed, percent
 
 
 class Page(HTMLParser):
@@ -229,8 +229,10 @@ def test_a_failed_radiograph_says_why_and_is_retried_without_javascript(filled: 
 
     assert answer.status_code == 303
     text = filled.client.get(answer.headers["Location"]).text
-    assert "Waiting in the queue" in text
-    assert "It broke." not in text
+    answers, _, history = text.partition('id="history"')
+    assert "Waiting in the queue" in answers
+    assert "It broke." not in answers
+    assert "It broke." in history
     assert '<noscript><meta http-equiv="refresh"' in text
 
 
@@ -264,7 +266,7 @@ def test_an_inactive_models_answer_is_kept_apart(site: Site) -> None:
 
     text = site.client.get("/radiographs/1").text
 
-    assert text.index("Spiral") < text.index("Answers of models that are no longer active (1)") < text.index("60 %")
+    assert text.index("Spiral") < text.index("Answers of other models") < text.index("60 %")
 
 
 def test_the_queue_page_counts_and_warns_when_nobody_works(filled: Site) -> None:
@@ -296,6 +298,23 @@ def test_probabilities_are_never_written_as_certainties() -> None:
         "> 99 %",
         "> 99 %",
     ]
+
+
+def test_chances_are_shares_of_ten_and_never_certain() -> None:
+    shares = (0, 0.009, 0.01, 0.049, 0.05, 0.149, 0.15, 0.5, 0.649, 0.65, 0.7, 0.949, 0.95, 0.951, 0.99, 0.991, 1)
+    assert [chance_words(share) for share in shares] == [
+        *["less than 1 in 100"] * 2,
+        *["less than 1 in 20"] * 2,
+        *["about 1 in 10"] * 2,
+        "about 2 in 10",
+        "about 5 in 10",
+        "about 6 in 10",
+        *["about 7 in 10"] * 2,
+        *["about 9 in 10"] * 2,
+        *["more than 19 in 20"] * 2,
+        *["more than 99 in 100"] * 2,
+    ]
+    assert [listed(words) for words in ([], ["A"], ["A", "B"], ["A", "B", "C"])] == ["", "A", "A and B", "A, B and C"]
 
 
 def test_words_for_numbers_and_labels() -> None:

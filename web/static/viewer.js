@@ -14,7 +14,6 @@ class Viewer {
     this.picture = film.querySelector("img");
     this.tools = tools;
     this.inverted = false;
-    tools.hidden = false;
     this.fit();
     tools.addEventListener("submit", (event) => event.preventDefault());
     tools.addEventListener("click", (event) => {

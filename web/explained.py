@@ -1,0 +1,67 @@
+"""What an answer means, in sentences: how often such answers are right, what cannot be ruled out, how it came about."""
+
+from __future__ import annotations
+
+from core.preprocessing import GEOMETRY
+from core.records.details import ModelAnswer
+from core.records.fractures import FRACTURE_TASK, fracture_probability
+from web.words import chance_words, label_words, listed
+
+
+def chance_sentence(answer: ModelAnswer) -> str:
+    """Say what the confidence means, as a share of such radiographs."""
+    given = answer.prediction
+    if given is None:
+        return ""
+    if answer.task == FRACTURE_TASK:
+        words = f"A fracture in {chance_words(fracture_probability(given.scores))} radiographs with a score like this"
+    else:
+        words = f"Right in {chance_words(given.confidence)} answers that are as sure as this one"
+    calibrated = (answer.card.get("calibration") or {}).get("fitted_on")
+    if calibrated:
+        return f"{words}, on pictures like those that the model was calibrated on."
+    return f"{words}, if the model knew how sure it may be; nobody has compared that with the truth (not calibrated)."
+
+
+def set_sentence(answer: ModelAnswer) -> str:
+    """Say what the prediction set leaves open; nothing for a model without one."""
+    given, conformal = answer.prediction, answer.card.get("conformal") or {}
+    if given is None or not conformal.get("coverage"):
+        return ""
+    members = [_word(label) for label in given.prediction_set]
+    out = [_word(label) for label in given.scores if label not in given.prediction_set]
+    if not members:
+        words = "It is like none of the classes"
+    elif not out:
+        words = f"None of the {len(members)} classes can be ruled out"
+    elif len(out) <= len(members):
+        words = f"Can be ruled out: {listed(out)}"
+    else:
+        words = f"It may be {listed(members, last='or')}; the other {len(out)} classes can be ruled out"
+    wrong = f" Ruling out is wrong in {chance_words(1 - float(conformal['coverage']))} radiographs." if out else ""
+    return f"{words}.{wrong}"
+
+
+def preparation_sentence(answer: ModelAnswer) -> str:
+    """Say what was done to the picture before the network saw it."""
+    wanted = answer.card.get("input") or {}
+    if wanted.get("geometry") != GEOMETRY or not wanted.get("side"):
+        return "not recorded"
+    side = wanted["side"]
+    grey = "8-bit grey" if wanted.get("channels") == 1 else "8-bit grey, the same in three channels"
+    return f"Turned to {grey}, fitted into {side} by {side} px with its proportions kept, the rest black ({GEOMETRY})."
+
+
+def scaling_sentence(answer: ModelAnswer) -> str:
+    """Say what was done to the network's output."""
+    calibration = answer.card.get("calibration") or {}
+    if not calibration.get("fitted_on"):
+        return "The network's own probabilities, not calibrated."
+    images = f", which fitted best on {calibration['images']} images" if calibration.get("images") else ""
+    return (
+        f"Calibrated: its logits divided by {float(calibration['temperature']):g}{images} ({calibration['fitted_on']})."
+    )
+
+
+def _word(label: str) -> str:
+    return label_words(label).lower()
