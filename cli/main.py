@@ -36,6 +36,10 @@ COMMANDS = {
     "selftest": "Send known images through a temporary installation and check the answers.",
     "user": "Add people who may sign in, change and disable them.",
     "token": "Make and revoke keys to the API for programs.",
+    "backup": "Copy the database, the originals and the models into a folder.",
+    "restore": "Fill an empty installation from a backup.",
+    "retention": "Delete originals older than some days; answers stay.",
+    "support-bundle": "Collect facts for whoever helps, without names and pictures.",
     "migrate": "Bring the database's tables to this program's revision.",
     "train": "Train a model with one of the recipes.",
     "ensemble": "Average the networks of several training runs.",
@@ -60,9 +64,10 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"cli.commands.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"cli.commands.{module}"), module)
         if not isinstance(command, click.Command):
-            raise TypeError(f"cli.commands.{cmd_name}.{cmd_name} is no command")
+            raise TypeError(f"cli.commands.{module}.{module} is no command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

@@ -7,6 +7,7 @@ for a person. `web` maps the classes to HTTP answers, `cli` to exit codes, `work
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from inspect import cleandoc
 
 
@@ -150,6 +151,20 @@ class NotFound(FractureError):
     """There is no such record."""
 
     code = "not-found"
+
+
+class OriginalDeleted(FractureError):
+    """The original of this radiograph was deleted; its answers and reviews stay. Sent in again, it is back."""
+
+    code = "original-deleted"
+
+    @classmethod
+    def of(cls, radiograph_id: int, deleted_at: datetime) -> OriginalDeleted:
+        """Say which and when."""
+        return cls(
+            f"The original of radiograph {radiograph_id} was deleted on {deleted_at:%Y-%m-%d}; its answers and reviews "
+            "stay. Sent in again, it is back."
+        )
 
 
 class Conflict(FractureError):

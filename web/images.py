@@ -14,7 +14,7 @@ from PIL import Image
 from core import images
 from core.activation import over_picture, unpacked
 from core.errors import NotFound
-from core.records.details import answers_of, radiograph_facts
+from core.records.details import answers_of, facts_with_original
 from web.openapi import PREFIX, Blueprint
 from web.parameters import ActivationParameters, PictureParameters
 from web.parts import parts
@@ -36,11 +36,11 @@ _DECODERS = threading.BoundedSemaphore(2)
 def get_image(asked: dict[str, Any], radiograph_id: int) -> Response:
     """Return a radiograph as 8-bit grey PNG, whatever came in.
 
-    422 where the picture is damaged, 503 where the original cannot be read.
+    410 where the original was deleted, 422 where the picture is damaged, 503 where the original cannot be read.
     """
     size, window = asked.get("size"), asked.get("window")
     with parts().database.reading() as session:
-        row = radiograph_facts(session, radiograph_id)
+        row = facts_with_original(session, radiograph_id)
     answer, tag = (
         Response(mimetype="image/png"),
         f"{row.sha256}-{row.frame}-{size}-{window}-{_DRAWN_AS}".replace(" ", ""),
@@ -63,10 +63,10 @@ def get_activation(asked: dict[str, Any], radiograph_id: int) -> Response:
     """Return what in the picture spoke for a model's answer, as a transparent PNG to lay over it.
 
     A coarse map that says where the network looked, not where a fracture is. 404 where there is none: an imported
-    network may give no map, and older answers have none.
+    network may give no map, and older answers have none. 410 where the original was deleted.
     """
     with parts().database.reading() as session:
-        row = radiograph_facts(session, radiograph_id)
+        row = facts_with_original(session, radiograph_id)
         found = [
             answer
             for answer in answers_of(session, radiograph_id)

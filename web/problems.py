@@ -16,6 +16,7 @@ from core.errors import (
     KeyReused,
     ModelError,
     NotFound,
+    OriginalDeleted,
     RejectedImage,
     Unavailable,
 )
@@ -91,6 +92,7 @@ _STATUS: tuple[tuple[type[FractureError], int], ...] = (
     (NotFound, 404),
     (NothingToRetry, 409),
     (Conflict, 409),
+    (OriginalDeleted, 410),
     (TooMuchAtOnce, 413),
     (NoFiles, 422),
     (KeyReused, 422),
@@ -107,6 +109,7 @@ _TITLES = {
     404: "Not found",
     405: "Not possible here",
     409: "Not possible any more",
+    410: "Not there any more",
     413: "Too much at once",
     422: "This cannot be used",
     429: "Too often",

@@ -64,7 +64,7 @@ def radiograph_page(radiograph_id: int) -> str:
         mapped=[answer for answer in current if answer.prediction and answer.prediction.activation],
         unfinished=any(answer.status not in ENDED for answer in answers),
         waiting=any(answer.status == JobStatus.WAITING for answer in answers),
-        retryable=any(answer.status in RETRYABLE for answer in answers),
+        retryable=facts.original_deleted_at is None and any(answer.status in RETRYABLE for answer in answers),
         unreadable=any(answer.error and answer.error["code"] == "unreadable" for answer in answers),
         arrivals=arrivals,
         alike=alike,

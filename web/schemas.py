@@ -322,6 +322,7 @@ class Radiograph(Listed):
     height = _whole("Likewise.")
     bit_depth = _whole("Bits a channel.")
     bytes = _whole("Size of the file.")
+    original_deleted_at = _moment("When its original was deleted; null: it is there.", allow_none=True)
     models = fields.List(fields.Nested(AnswerOfModel), required=True)
     arrivals = fields.List(fields.Nested(Arrival), required=True)
     reviews = fields.List(fields.Nested(Review), required=True)

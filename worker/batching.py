@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from core.answers import Answer, answers, with_words
 from core.bundle import ModelCard
 from core.engines.protocol import Classifier
-from core.errors import ConfigurationError, ModelError, RejectedImage, TooMuchMemory, Unavailable
+from core.errors import ConfigurationError, ModelError, OriginalDeleted, RejectedImage, TooMuchMemory, Unavailable
 from core.likeness import fingerprint
 from core.preprocessing import read_radiograph
 from core.records.claims import Claim, ClaimedJob, Outcome, claim_waiting, give_back, store_outcomes
@@ -132,6 +132,8 @@ def _decode(context: WorkerContext, claim: Claim, card: ModelCard) -> tuple[list
     for job in claim.jobs:
         started = time.perf_counter()
         try:
+            if job.original_deleted_at is not None:
+                raise OriginalDeleted.of(job.radiograph_id, job.original_deleted_at)
             context.notes.at("reading", job.id)
             data = context.store.get(job.storage_key)
             context.notes.at("decoding", job.id)
@@ -145,7 +147,7 @@ def _decode(context: WorkerContext, claim: Claim, card: ModelCard) -> tuple[list
             mark = fingerprint(reading.pixels)
         except MemoryError:
             outcomes.append(Outcome(job=job, failure=(TooMuchMemory.code, str(TooMuchMemory()))))
-        except RejectedImage as problem:
+        except (OriginalDeleted, RejectedImage) as problem:
             outcomes.append(Outcome(job=job, failure=(problem.code, str(problem))))
         except Unavailable as problem:
             outcomes.append(Outcome(job=job, passing=(problem.code, str(problem))))

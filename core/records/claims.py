@@ -39,6 +39,7 @@ class ClaimedJob:
     frame: int
     attempts: int  # this one included
     waited_ms: float  # since the job was created
+    original_deleted_at: datetime | None = None  # there is nothing to look at any more
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ def claim_waiting(
             row.created_at,
             RadiographRow.storage_key,
             RadiographRow.frame,
+            RadiographRow.original_deleted_at,
         )
         .join(RadiographRow, RadiographRow.id == JobRow.radiograph_id)
         .where(JobRow.lease_token == token, JobRow.status == JobStatus.RUNNING)
@@ -160,6 +162,7 @@ def claim_waiting(
             frame=job.frame,
             attempts=job.attempts,
             waited_ms=max(0.0, (at - job.created_at).total_seconds() * 1000),
+            original_deleted_at=job.original_deleted_at,
         )
         for job in rows
     )

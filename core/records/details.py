@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.errors import OriginalDeleted
 from core.records.results import get_radiograph
 from core.tables import (
     ArrivalRadiographRow,
@@ -40,6 +41,7 @@ class RadiographFacts:
     name: str
     source: Source
     received_at: datetime
+    original_deleted_at: datetime | None  # by `retention`
 
 
 def radiograph_facts(session: Session, radiograph_id: int) -> RadiographFacts:
@@ -50,6 +52,19 @@ def radiograph_facts(session: Session, radiograph_id: int) -> RadiographFacts:
     """
     row = get_radiograph(session, radiograph_id)
     return RadiographFacts(**{field.name: getattr(row, field.name) for field in fields(RadiographFacts)})
+
+
+def facts_with_original(session: Session, radiograph_id: int) -> RadiographFacts:
+    """Return what is known of a radiograph whose original is to be read.
+
+    Raises:
+        NotFound: There is no such radiograph.
+        OriginalDeleted: The original was deleted.
+    """
+    facts = radiograph_facts(session, radiograph_id)
+    if facts.original_deleted_at is not None:
+        raise OriginalDeleted.of(radiograph_id, facts.original_deleted_at)
+    return facts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,6 +119,7 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
         for frame, facts in enumerate(file.facts.frames)
     }
     insert_ignoring(session, RadiographRow, [radiographs[key] for key in sorted(radiographs, key=str)])
+    _bring_back_originals(session, digests, submission.actor)
     ids: dict[str, list[int]] = {}
     found = select(RadiographRow.sha256, RadiographRow.id).where(RadiographRow.sha256.in_(digests))
     for digest, radiograph_id in session.execute(found.order_by(RadiographRow.sha256, RadiographRow.frame)):
@@ -134,6 +135,20 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
         session, [number for digest in digests for number in ids[digest]], [m.id for m in models], priority
     )
     return Intake(arrivals=tuple(arrivals), new_jobs=new_jobs)
+
+
+def _bring_back_originals(session: Session, digests: Sequence[str], actor: str) -> None:
+    """Note of radiographs whose originals were deleted that they are in the store again."""
+    back = (
+        update(RadiographRow)
+        .where(RadiographRow.sha256.in_(digests), RadiographRow.original_deleted_at.is_not(None))
+        .values(original_deleted_at=None)
+        .returning(RadiographRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    numbers = session.scalars(back).all()
+    events = [Event(kind="original-back", actor=actor, radiograph_id=number) for number in numbers]
+    record_events(session, now(session), events)
 
 
 def continued(session: Session, submission: Submission) -> SubmissionRow | None:

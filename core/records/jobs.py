@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, CursorResult, Row, Update, and_, case, exi
 from sqlalchemy.orm import Session
 
 from core.database import now
+from core.errors import OriginalDeleted
 from core.records.claims import LONGEST_PAUSE_SECONDS
 from core.records.events import Event, record_events
-from core.tables import ENDED, ArrivalRadiographRow, ArrivalRow, JobRow, JobStatus
+from core.tables import ENDED, ArrivalRadiographRow, ArrivalRow, JobRow, JobStatus, RadiographRow
 
 #: Times that lie further ahead were written by a clock that was put back since. Less may be a writer who had to wait
 #: (SQLite's wait half a minute) after they had looked at the clock.
@@ -59,10 +60,18 @@ def retry_jobs(
         limit: At most so many.
 
     Returns:
-        The jobs that wait again.
+        The jobs that wait again; those of radiographs whose originals were deleted are left as they are.
+
+    Raises:
+        OriginalDeleted: One of `radiograph_ids` has no original any more; nothing is sent back.
     """
     at = now(session)
-    ended: ColumnElement[bool] = JobRow.status.in_(RETRYABLE)
+    if radiograph_ids is not None:
+        refuse_deleted(session, radiograph_ids)
+    deleted = select(RadiographRow.id).where(
+        RadiographRow.id == JobRow.radiograph_id, RadiographRow.original_deleted_at.is_not(None)
+    )
+    ended: ColumnElement[bool] = and_(JobRow.status.in_(RETRYABLE), ~exists(deleted.correlate(JobRow)))
     if before is not None:
         ended = and_(ended, or_(JobRow.finished_at.is_(None), JobRow.finished_at <= before))
     pausing = and_(JobRow.status == JobStatus.WAITING, JobRow.error_code > "", JobRow.available_at > at)
@@ -171,6 +180,19 @@ def _change(session: Session, job_ids: Sequence[int], **values: Any) -> None:
     for start in range(0, len(job_ids), 500):
         some = JobRow.id.in_(job_ids[start : start + 500])
         session.execute(update(JobRow).where(some).values(**values).execution_options(synchronize_session=False))
+
+
+def refuse_deleted(session: Session, radiograph_ids: Sequence[int]) -> None:
+    """Refuse to have radiographs classified again whose originals were deleted.
+
+    Raises:
+        OriginalDeleted: Names the first of them.
+    """
+    query = select(RadiographRow.id, RadiographRow.original_deleted_at).where(
+        RadiographRow.id.in_(radiograph_ids), RadiographRow.original_deleted_at.is_not(None)
+    )
+    for number, deleted_at in session.execute(query.order_by(RadiographRow.id).limit(1)):
+        raise OriginalDeleted.of(number, deleted_at)
 
 
 def count_unfinished(session: Session, radiograph_ids: Sequence[int]) -> int:

@@ -57,7 +57,7 @@ def originals(session: Session, *, after: int, limit: int) -> list[Original]:
     """Return the next stored files, in the order of their radiographs; pages after the first share their file's."""
     query = (
         select(RadiographRow.id, RadiographRow.sha256, RadiographRow.bytes, RadiographRow.storage_key)
-        .where(RadiographRow.id > after, RadiographRow.frame == 0)
+        .where(RadiographRow.id > after, RadiographRow.frame == 0, RadiographRow.original_deleted_at.is_(None))
         .order_by(RadiographRow.id)
         .limit(limit)
     )
@@ -65,8 +65,11 @@ def originals(session: Session, *, after: int, limit: int) -> list[Original]:
 
 
 def known_contents(session: Session, digests: Sequence[str]) -> set[str]:
-    """Return which of these contents (sha256) some radiograph was made of."""
-    return set(session.scalars(select(RadiographRow.sha256).where(RadiographRow.sha256.in_(digests))))
+    """Return which of these contents (sha256) some radiograph needs: it was made of them, and nobody deleted them."""
+    query = select(RadiographRow.sha256).where(
+        RadiographRow.sha256.in_(digests), RadiographRow.original_deleted_at.is_(None)
+    )
+    return set(session.scalars(query))
 
 
 def _stuck(session: Session, condition: ColumnElement[bool]) -> Stuck:

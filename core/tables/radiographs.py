@@ -92,6 +92,7 @@ class RadiographRow(Base):
     received_at: Mapped[datetime] = mapped_column(index=True)
     # Its names, those of later arrivals and of named submissions, folded, a line each; `core.records.names`.
     searched: Mapped[str] = mapped_column(Text, default=_own_name)
+    original_deleted_at: Mapped[datetime | None]  # by `retention`; None: the store has it
 
 
 class ArrivalRadiographRow(Base):

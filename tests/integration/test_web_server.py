@@ -20,13 +20,14 @@ from core.database import Database
 from core.home import prepare_home
 from core.records.tokens import add_token
 from core.records.users import add_user
+from core.retention import SAFE_AGE_SECONDS
 from core.schema import migrate
 from core.settings import Settings
 from core.storage import FolderStore
 from core.tables import ArrivalRow, Base, JobRow, RadiographRow, Role
 from tests.conftest import PROJECT, add_model, draw_radiograph, wait_until
 from tests.integration.dying import INTAKE
-from worker.doctor.ailments import SAFE_AGE_SECONDS, Premises
+from worker.doctor.ailments import Premises
 from worker.doctor.examination import examine
 
 COMMAND = [sys.executable, "-m", "cli.main", "web"]

@@ -21,13 +21,14 @@ from core.database import Database, now
 from core.errors import BrokerUnavailable
 from core.records.counters import count_differences, job_counts
 from core.records.workers import Identity, beat
+from core.retention import SAFE_AGE_SECONDS
 from core.settings import Settings
 from core.storage import FolderStore
 from core.tables import ArrivalRow, CounterRow, JobRow, JobStatus, RadiographRow
 from tests.conftest import draw_radiograph
 from tests.fakes import claimed, die, event_kinds, jobs_of, let_leases_run_out
 from tests.unit.desk import Clock, Desk
-from worker.doctor.ailments import SAFE_AGE_SECONDS, Premises
+from worker.doctor.ailments import Premises
 from worker.doctor.examination import CHECKS, Verdict, examine
 
 WORKER = Identity("worker", "test", 1)

@@ -11,10 +11,6 @@ from core.records.workers import living
 from core.settings import Settings
 from core.storage import FolderStore
 
-#: Files that nobody has touched for this long belong to no write that is still going on. Our choice: the largest file
-#: takes seconds, and clocks of machines that share a folder differ by less.
-SAFE_AGE_SECONDS = 3600.0
-
 
 @dataclass(frozen=True)
 class Premises:

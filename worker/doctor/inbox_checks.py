@@ -10,7 +10,8 @@ from pathlib import Path
 
 from core.ingest import Ingest
 from core.records.settling import Settled, known_claims, long_ended, recorded_lately
-from worker.doctor.ailments import SAFE_AGE_SECONDS, Ailment, Check, Premises
+from core.retention import SAFE_AGE_SECONDS
+from worker.doctor.ailments import Ailment, Check, Premises
 from worker.inbox import Inbox, file_below
 from worker.moving import move_aside
 

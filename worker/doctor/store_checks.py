@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import secrets
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from core.records.upkeep import Original, known_contents, originals
+from core.retention import SAFE_AGE_SECONDS, discard
 from core.storage import key_of
-from worker.doctor.ailments import SAFE_AGE_SECONDS, Ailment, Check, Premises
+from worker.doctor.ailments import Ailment, Check, Premises
 
 _PAGE = 1000
 _READ_BYTES = 2**20
@@ -64,23 +64,8 @@ def _examine_forgotten(premises: Premises) -> Ailment | None:
 
 
 def _delete_forgotten(premises: Premises) -> None:
-    """Set each aside, look once more, and only then delete: its content may be coming in at this moment.
-
-    Who stores a content that is there already marks the file as wanted, or finds it gone and writes it anew.
-    """
-    premises.store.incoming.mkdir(exist_ok=True)
     for digest in _forgotten(premises):
-        path, aside = premises.store.path(key_of(digest)), premises.store.incoming / secrets.token_hex(16)
-        try:
-            path.rename(aside)
-        except FileNotFoundError:
-            continue  # another doctor was faster
-        with premises.database.reading() as session:
-            known = known_contents(session, [digest])
-        if known or not _is_old(aside):
-            aside.rename(path)
-        else:
-            aside.unlink(missing_ok=True)
+        discard(premises.database, premises.store, digest)
 
 
 def _damaged(premises: Premises) -> Iterator[Original]:
