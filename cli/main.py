@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import click
 
-from core.errors import AccountRefused, ConfigurationError, FractureError, ModelError, NotFound
+from core.errors import AccountRefused, BackupRefused, ConfigurationError, FractureError, ModelError, NotFound
 
 #: Command to the module that defines it, and one line for `--help`, so that listing loads none of them.
 COMMANDS = {
@@ -50,7 +50,7 @@ COMMANDS = {
 
 
 #: Ours to say, the user's to mend: exit code 2, like click's own complaints.
-_WRONG_USE = (AccountRefused, ConfigurationError, ModelError, NotFound)
+_WRONG_USE = (AccountRefused, BackupRefused, ConfigurationError, ModelError, NotFound)
 
 
 class LazyGroup(click.Group):

@@ -57,7 +57,7 @@ class Database:
         Raises:
             DatabaseUnavailable: The database cannot be reached, is locked for too long, or its disk is full.
         """
-        with _translated(), Session(self._writes, expire_on_commit=False) as session, session.begin():
+        with translated(), Session(self._writes, expire_on_commit=False) as session, session.begin():
             yield session
 
     @contextmanager
@@ -67,7 +67,7 @@ class Database:
         Raises:
             DatabaseUnavailable: As `transaction`.
         """
-        with _translated(), Session(self._reads, expire_on_commit=False) as session, session.begin():
+        with translated(), Session(self._reads, expire_on_commit=False) as session, session.begin():
             yield session
 
     def dispose(self) -> None:
@@ -160,7 +160,8 @@ def _sqlite_engine(url: URL, *, begin: str, synced: bool) -> Engine:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Turn what the driver raises when the database is away into our errors."""
     try:
         yield
     except NoSuchModuleError as error:

@@ -147,6 +147,12 @@ class AccountRefused(FractureError):
     code = "account"
 
 
+class BackupRefused(FractureError):
+    """This folder cannot be used as a backup, or this installation cannot be filled from one."""
+
+    code = "backup"
+
+
 class NotFound(FractureError):
     """There is no such record."""
 

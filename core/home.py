@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from core.database import Database
@@ -51,6 +54,27 @@ def prepare_runtime(folder: Path) -> None:
         raise ConfigurationError(f"The folder {folder} cannot be made: {error.strerror}.") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ConfigurationError(f"The folder {folder} is not this user's alone; remove it or change its mode to 700.")
+
+
+@contextmanager
+def only_one(settings: Settings) -> Iterator[None]:
+    """Hold the home folder's lock; it goes with the process, however that ends.
+
+    Raises:
+        ConfigurationError: Another process holds it.
+    """
+    with (settings.home / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            raise ConfigurationError(
+                f"`fracture-queue up` already runs in {settings.home} (process {lock.read().strip() or 'unknown'})."
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def open_installation(settings: Settings) -> Database:

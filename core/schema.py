@@ -57,8 +57,7 @@ def check_schema(database: Database) -> None:
     if found is None:
         raise SchemaMismatch("The database has no tables yet; run `fracture-queue migrate`.")
     if found != expected:
-        known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
-        advice = "run `fracture-queue migrate`" if found in known else "it belongs to a newer program"
+        advice = "run `fracture-queue migrate`" if is_known(found) else "it belongs to a newer program"
         raise SchemaMismatch(f"The database is at revision {found}, this program at {expected}: {advice}.")
 
 
@@ -96,8 +95,13 @@ def migrate(database: Database) -> tuple[str | None, str]:
     return before, expected_revision()
 
 
+def is_known(revision: str) -> bool:
+    """Whether this program can bring tables of a revision up to its own."""
+    return revision in {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+
+
 def _refuse_newer(revision: str) -> None:
-    if revision not in {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}:
+    if not is_known(revision):
         raise SchemaMismatch(
             f"The database is at revision {revision}, this program at {expected_revision()}: "
             "it belongs to a newer program."

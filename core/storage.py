@@ -88,7 +88,7 @@ class FolderStore:
         finally:
             temporary.unlink(missing_ok=True)
         for folder in (target.parent, *(each.parent for each in made)):
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def get(self, key: str) -> bytes:
         """Return one original.
@@ -152,7 +152,7 @@ def _make_folders(folder: Path) -> list[Path]:
     return [*made, folder]
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

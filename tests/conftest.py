@@ -10,6 +10,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -90,7 +91,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'test.db'}"
         return
-    server = parse_url(request.getfixturevalue("postgres_url"))
+    with postgresql_database(request.getfixturevalue("postgres_url")) as url:
+        yield url
+
+
+@contextmanager
+def postgresql_database(server_url: str) -> Iterator[str]:
+    """Make an empty database on a server; drop it at the end."""
+    server = parse_url(server_url)
     name = f"test_{os.getpid()}_{time.monotonic_ns()}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:

@@ -6,7 +6,9 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import struct
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import select, update
@@ -27,7 +30,9 @@ from core.preprocessing import GEOMETRY
 from core.records.claims import Claim, claim_waiting
 from core.records.deaths import Verdict, return_expired
 from core.records.intake import Examined, Intake, Submission, record_intake
-from core.tables import EventRow, JobRow, JobStatus, Source
+from core.schema import MIGRATIONS, expected_revision
+from core.settings import Settings
+from core.tables import ArrivalRow, EventRow, JobRow, JobStatus, RadiographRow, Source
 
 LABELS = ("greenstick", "oblique", "spiral")
 
@@ -152,6 +157,27 @@ def die(database: Database) -> dict[int, Verdict]:
     let_leases_run_out(database)
     with database.transaction() as session:
         return return_expired(session, "reconciler")
+
+
+def let_days_pass(settings: Settings, database: Database, days: float) -> None:
+    """Let everything that is there look so much older."""
+    with database.transaction() as session:
+        past = now(session) - timedelta(days=days)
+        session.execute(update(RadiographRow).values(received_at=past))
+        session.execute(update(ArrivalRow).values(received_at=past))
+    assert settings.store_path is not None
+    for path in settings.store_path.rglob("*"):
+        os.utime(path, (time.time() - days * 86400,) * 2)
+
+
+def with_next_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program know one step more."""
+    shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    (tmp_path / "migrations" / "versions" / "next.py").write_text(
+        f"revision = 'next'\ndown_revision = {expected_revision()!r}\n\n\n"
+        "def upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n"
+    )
+    monkeypatch.setattr("core.schema.MIGRATIONS", tmp_path / "migrations")
 
 
 def raising(number: int) -> Callable[..., Any]:

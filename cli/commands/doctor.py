@@ -38,7 +38,7 @@ def doctor(fix: bool, deep: bool, as_json: bool) -> None:
     for verdict in examine(premises, fix=fix):
         verdicts.append(verdict)
         if not as_json:
-            _tell(verdict, fix=fix)
+            tell(verdict, fix=fix)
     well = all(verdict.well for verdict in verdicts)
     if as_json:
         checks = [
@@ -55,7 +55,8 @@ def doctor(fix: bool, deep: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _tell(verdict: Verdict, *, fix: bool) -> None:
+def tell(verdict: Verdict, *, fix: bool) -> None:
+    """Print what one check found."""
     shown = verdict.left or verdict.found
     if shown is None:
         click.echo(f"ok      {verdict.check}")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import click
@@ -18,7 +15,7 @@ import click
 from cli.environment import settings_here
 from core.database import Database
 from core.errors import ConfigurationError, DatabaseUnavailable, Unavailable
-from core.home import prepare_home, prepare_runtime
+from core.home import only_one, prepare_home, prepare_runtime
 from core.records.workers import living
 from core.schema import migrate
 from core.settings import Settings
@@ -43,7 +40,8 @@ def up() -> None:
         signal.signal(number, lambda *_: stop.set())
     prepare_home(settings)
     prepare_runtime(settings.runtime)
-    with _only_one(settings):
+    with only_one(settings):
+        settings.redis_socket.unlink(missing_ok=True)  # left by a killed predecessor
         _run(settings, stop)
 
 
@@ -158,21 +156,3 @@ def _wait_for_port(settings: Settings, stop: threading.Event) -> None:
                     "Set FRACTURE_PORT to another one."
                 ) from error
             stop.wait(0.2)
-
-
-@contextmanager
-def _only_one(settings: Settings) -> Iterator[None]:
-    """Hold the home folder's lock; it goes with the process, however that ends."""
-    with (settings.home / "up.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            raise ConfigurationError(
-                f"`fracture-queue up` already runs in {settings.home} (process {lock.read().strip() or 'unknown'})."
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        settings.redis_socket.unlink(missing_ok=True)  # left by a killed predecessor
-        yield

@@ -8,17 +8,12 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from core.errors import FractureError
+from core.errors import BackupRefused
+from core.storage import sync_folder
 
 FILE_NAME = "manifest.json"
 #: Rises when an older program could not read a newer backup's folder.
 _FORMAT = 1
-
-
-class BackupRefused(FractureError):
-    """This folder cannot be used as a backup."""
-
-    code = "backup"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +66,3 @@ class Manifest:
             return cls(**document)
         except (AttributeError, KeyError, TypeError) as error:
             raise BackupRefused(f"{folder / FILE_NAME} is no manifest of a backup.") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -44,9 +44,7 @@ def one_moment(engine: Engine) -> Connection:
     """Open a read-only transaction that sees one moment throughout; the caller closes it."""
     if engine.dialect.name == "sqlite":
         return engine.connect()
-    return engine.connect().execution_options(
-        isolation_level="REPEATABLE READ", postgresql_readonly=True, stream_results=True
-    )
+    return engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def _tables() -> list[Table]:
@@ -63,7 +61,7 @@ def _tables() -> list[Table]:
 
 def _pages(source: Connection, table: Table) -> Iterator[list[dict[str, Any]]]:
     query = select(table).order_by(*table.primary_key.columns)
-    with source.execution_options(yield_per=_AT_ONCE).execute(query) as result:
+    with source.execute(query, execution_options={"yield_per": _AT_ONCE}) as result:
         for rows in result.mappings().partitions(_AT_ONCE):
             yield [dict(row) for row in rows]
 

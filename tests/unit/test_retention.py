@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import time
-from datetime import timedelta
-
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select, update
 
 from cli.commands.retention import retention
-from core.database import Database, now
+from core.database import Database
 from core.errors import OriginalDeleted
 from core.records.details import facts_with_original
 from core.records.jobs import retry_jobs
 from core.retention import count_expired, delete_expired
 from core.settings import Settings
 from core.storage import FolderStore
-from core.tables import ArrivalRow, EventRow, JobRow, JobStatus, PredictionRow, RadiographRow
+from core.tables import EventRow, JobRow, JobStatus, PredictionRow, RadiographRow
 from tests.conftest import draw_radiograph
-from tests.fakes import FakeClassifier, claim, claimed, event_kinds
+from tests.fakes import FakeClassifier, claim, claimed, event_kinds, let_days_pass
 from tests.unit.desk import Clock, Desk
 from tests.unit.web_fixtures import Site, left_to_the_collector
 from worker.batching import process_claim
@@ -38,17 +34,6 @@ def desk(settings: Settings, database: Database, model_id: int, monkeypatch: pyt
 
 def store_of(settings: Settings) -> FolderStore:
     return FolderStore.at(settings.store_url)
-
-
-def let_days_pass(settings: Settings, database: Database, days: float) -> None:
-    """Let everything that is there look so much older."""
-    with database.transaction() as session:
-        past = now(session) - timedelta(days=days)
-        session.execute(update(RadiographRow).values(received_at=past))
-        session.execute(update(ArrivalRow).values(received_at=past))
-    assert settings.store_path is not None
-    for path in settings.store_path.rglob("*"):
-        os.utime(path, (time.time() - days * 86400,) * 2)
 
 
 def come_in(desk: Desk, *seeds: int) -> None:

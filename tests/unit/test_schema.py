@@ -1,6 +1,5 @@
 import os
 import re
-import shutil
 import subprocess
 import sys
 import warnings
@@ -23,7 +22,7 @@ from core.schema import MIGRATIONS, check_schema, expected_revision, found_revis
 from core.settings import Settings
 from core.tables import Base
 from tests.conftest import PROJECT
-from tests.fakes import claim, take_in
+from tests.fakes import claim, take_in, with_next_revision
 
 
 @pytest.fixture
@@ -165,14 +164,8 @@ def test_a_newer_database_is_refused_with_both_revisions(database: Database) -> 
 def test_an_older_database_is_refused_with_both_revisions_and_then_brought_up(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # given: a program that knows one step more
-    shutil.copytree(MIGRATIONS, tmp_path / "migrations")
-    (tmp_path / "migrations" / "versions" / "next.py").write_text(
-        f"revision = 'next'\ndown_revision = {expected_revision()!r}\n\n\n"
-        "def upgrade():\n    pass\n\n\ndef downgrade():\n    pass\n"
-    )
     old = expected_revision()
-    monkeypatch.setattr("core.schema.MIGRATIONS", tmp_path / "migrations")
+    with_next_revision(tmp_path, monkeypatch)
     # when, then
     with pytest.raises(SchemaMismatch, match=f"revision {old}, this program at next: run `fracture-queue migrate`"):
         check_schema(database)
