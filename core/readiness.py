@@ -26,6 +26,7 @@ class Finding:
     check: str
     ok: bool
     words: str  # a sentence for a person
+    code: str = ""  # of what is wrong
 
 
 def look_over(settings: Settings, database: Database) -> list[Finding]:
@@ -50,7 +51,7 @@ def look(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, True, check())
     except FractureError as error:
-        return Finding(name, False, str(error))
+        return Finding(name, False, str(error), error.code)
 
 
 def _folders(settings: Settings) -> str:

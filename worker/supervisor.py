@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.parent_death import die_with_parent
+from worker.rotation import rotate
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 #: A role that lived for this long is healthy again.
 _STABLE_SECONDS = 30.0
+#: How often the sizes of logs are looked at.
+_ROTATE_EVERY_SECONDS = 5.0
 #: The exit code of wrong use or configuration: starting again would not help.
 _WRONG_CONFIGURATION = 2
 
@@ -58,6 +61,7 @@ class Supervisor:
         self._children = [_Child(role, logs / f"{role.name}.log") for role in roles]
         self._environment = dict(environment)
         self._stop_seconds = stop_seconds
+        self._rotate_at = 0.0
         self.failed: str | None = None  # the role whose configuration is wrong
 
     def start(self, *, within_seconds: float, stop: threading.Event) -> bool:
@@ -118,9 +122,20 @@ class Supervisor:
             )
         child.started_at = time.monotonic()
 
+    def _rotate(self) -> None:
+        for child in self._children:
+            try:
+                rotate(child.log_path)
+            except OSError as error:
+                # Looked at again later; whoever fills the disk is not helped by one line more every few seconds.
+                log.debug("%s cannot be rotated: %s.", child.log_path, error.strerror)
+
     def tend(self) -> None:
-        """Start again, once, what has died."""
+        """Start again, once, what has died; keep the logs below their size."""
         now = time.monotonic()
+        if now >= self._rotate_at:
+            self._rotate_at = now + _ROTATE_EVERY_SECONDS
+            self._rotate()
         for child in self._children:
             if child.process is None:
                 if child.deaths and now >= child.start_again_at:

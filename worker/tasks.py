@@ -38,8 +38,11 @@ _process: tuple[WorkerContext, Pulse] | None = None
 
 
 @app.task(name=WORK_TASK)
-def work(waiting: int = 0) -> int:  # noqa: ARG001 - the count is for people who read Flower
-    """Classify what waits; return how many jobs ended."""
+def work(*_: Any, **__: Any) -> int:
+    """Classify what waits; return how many jobs ended.
+
+    What a message carries is for people who read Flower; another version of this program may send something else.
+    """
     context, pulse = _this_process()
     pulse.stir()
     try:
@@ -64,7 +67,7 @@ def work(waiting: int = 0) -> int:  # noqa: ARG001 - the count is for people who
 
 
 @app.task(name=RECONCILE_TASK)
-def reconcile_tick() -> None:
+def reconcile_tick(*_: Any, **__: Any) -> None:
     """Look for lost work, and where none waits for look-alikes."""
     context, pulse = _this_process()
     pulse.stir()

@@ -192,7 +192,8 @@ def refuse_deleted(session: Session, radiograph_ids: Sequence[int]) -> None:
         RadiographRow.id.in_(radiograph_ids), RadiographRow.original_deleted_at.is_not(None)
     )
     for number, deleted_at in session.execute(query.order_by(RadiographRow.id).limit(1)):
-        raise OriginalDeleted.of(number, deleted_at)
+        if deleted_at is not None:  # for the type checker; the query says so
+            raise OriginalDeleted.of(number, deleted_at)
 
 
 def count_unfinished(session: Session, radiograph_ids: Sequence[int]) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.queue import WORK_QUEUE, WORK_TASK, announced, app
+from core.queue import RECONCILE_TASK, WORK_QUEUE, WORK_TASK, announced, app
 from core.tables import ArrivalStatus, JobStatus
 from tests.conftest import draw_radiograph, wait_until
 from tests.fakes import black_png
@@ -68,6 +68,8 @@ def test_doubled_garbled_and_unknown_messages_change_nothing(installation: Insta
             app.send_task(WORK_TASK, kwargs={"waiting": number}, producer=producer)
         app.send_task(WORK_TASK, kwargs={"waiting": "many"}, producer=producer)
         app.send_task(WORK_TASK, kwargs={"waiting": 1, "more": [1]}, producer=producer)
+        app.send_task(WORK_TASK, args=[1, 2], kwargs={"ids": [3]}, producer=producer)  # as another version might
+        app.send_task(RECONCILE_TASK, args=["all"], producer=producer)
         app.send_task("fracture.unknown", args=[1], producer=producer)
         for body, options in (
             ("not a task", {"serializer": "json"}),
@@ -84,6 +86,7 @@ def test_doubled_garbled_and_unknown_messages_change_nothing(installation: Insta
     installation.take_in(draw_radiograph(100))
     installation.wait_for(done=13)
     assert worker.poll() is None
+    assert "unexpected keyword argument" not in installation.log("worker")
 
 
 def test_a_purged_queue_does_not_strand_the_work(installation: Installation, redis: RedisServer) -> None:

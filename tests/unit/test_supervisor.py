@@ -12,6 +12,7 @@ from core.errors import ConfigurationError
 from core.settings import Settings
 from tests.conftest import PROJECT, wait_until
 from worker.redis_server import redis_command
+from worker.rotation import rotate
 from worker.supervisor import Role, Supervisor
 
 WAITS = "while :; do sleep 0.05; done"
@@ -198,3 +199,38 @@ def test_a_socket_path_that_would_be_cut_is_refused(settings: Settings, monkeypa
     monkeypatch.setattr(Settings, "runtime", Path("/tmp/" + "x" * 120))  # noqa: S108
     with pytest.raises(ConfigurationError, match="The path of the Redis socket is too long"):
         redis_command(settings)
+
+
+def test_a_log_that_grows_without_end_stays_below_its_bound_and_keeps_the_newest(
+    supervise: Supervise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.supervisor._ROTATE_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("worker.supervisor.rotate", lambda log: rotate(log, most_bytes=2000, kept=2))
+    supervisor = supervise(talks="n=0; while :; do n=$((n + 1)); echo line $n; sleep 0.001; done")
+    supervisor.start(within_seconds=30, stop=threading.Event())
+    pid = supervisor.pids()["talks"]
+    wait_until(
+        tended(supervisor, lambda: (tmp_path / "talks.log.2").exists()), within_seconds=60, what="two logs are full"
+    )
+    supervisor.stop()
+    assert supervisor.pids()["talks"] == pid  # its writer was never asked
+    kept = sorted(path.name for path in tmp_path.glob("talks.log*"))
+    assert kept == ["talks.log", "talks.log.1", "talks.log.2"]
+    numbers = [
+        int(line.split()[1])
+        for name in reversed(kept)
+        for line in (tmp_path / name).read_text().splitlines()
+        if line.startswith("line ") and line.split()[1:]
+    ]
+    assert numbers == sorted(numbers)
+
+
+def test_a_log_that_cannot_be_rotated_stays_as_it_is(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    assert not rotate(log)
+    log.write_text("x" * 100)
+    assert not rotate(log, most_bytes=100)
+    (tmp_path / "web.log.1").mkdir()
+    with pytest.raises(OSError, match=r"web\.log\.1"):
+        rotate(log, most_bytes=10, kept=1)
+    assert log.read_text() == "x" * 100
