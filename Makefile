@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lint fix test test-long docs flower clean
+.PHONY: help install run lint fix test test-long docs flower sbom audit clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,22 @@ test-long: install  ## What takes longer too: default timers, soaks, full fuzzin
 
 flower: install  ## Show Celery's own monitor of what `make run` started, at http://127.0.0.1:5555.
 	@exec $(BIN)/celery --app core.queue:app flower --address=127.0.0.1 --port=5555
+
+# Tools that look at the others, in an environment of their own.
+build/supply/.installed: requirements/supply.lock
+	@$(PYTHON) -m venv build/supply
+	@build/supply/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/supply.lock
+	@touch $@
+
+sbom: install build/supply/.installed  ## Write what an installation is made of (CycloneDX) below build/.
+	build/supply/bin/cyclonedx-py requirements requirements/embedded.lock --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-file build/sbom-locked.cdx.json
+	build/supply/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-file build/sbom-environment.cdx.json
+
+audit: build/supply/.installed  ## Compare the locked packages with the known vulnerabilities (needs the internet).
+	build/supply/bin/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements/embedded.lock
+	build/supply/bin/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements/dev.lock
 
 clean:  ## Remove the environment and caches; var/ and models/ stay.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

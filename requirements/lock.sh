@@ -27,3 +27,6 @@ lock gpu "$versions" gpu
 # What an image installs the program itself with.
 echo setuptools | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --no-header --no-annotate --output-file requirements/build.lock --constraint "$versions" --quiet
+# The tools of `make sbom` and `make audit`, in an environment of their own.
+uv pip compile requirements/supply.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --no-header --no-annotate --unsafe-package pip --output-file requirements/supply.lock --quiet

@@ -6,6 +6,7 @@ import re
 
 from core.settings_table import settings_table
 from tests.conftest import PROJECT
+from tests.licences import DOCUMENT, licences_document
 
 START, END = "<!-- settings: written by `make docs` -->", "<!-- end of settings -->"
 
@@ -15,6 +16,7 @@ def main() -> None:
     text = readme.read_text(encoding="utf-8")
     pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
     readme.write_text(pattern.sub(lambda _: f"{START}\n{settings_table()}\n{END}", text), encoding="utf-8")
+    DOCUMENT.write_text(licences_document(), encoding="utf-8")
 
 
 if __name__ == "__main__":

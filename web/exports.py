@@ -47,7 +47,7 @@ def get_export(form: str) -> Response:
         answer.call_on_close(lambda: shutil.rmtree(made.parent, ignore_errors=True))
         return answer
     # No shell reads it, and each value is glued to its option. What goes wrong is said in this process's log.
-    process = subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE)  # noqa: S603
+    process = subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE)  # noqa: S603 - our own program
     assert process.stdout is not None  # noqa: S101 - tells the type checker; it was asked for
     first = process.stdout.read1(_CHUNK)  # type: ignore[attr-defined]  # a pipe is buffered
     if not first:

@@ -16,6 +16,7 @@ from cli.main import COMMANDS
 from core.settings import PREFIX, SECRET_FILES, Settings
 from core.settings_table import settings_table
 from tests.conftest import PROJECT
+from tests.licences import DOCUMENT, licence, licences_document, locked
 
 VARIABLES = {PREFIX + setting.name.upper() for setting in fields(Settings)}
 
@@ -34,7 +35,7 @@ def test_the_readme_holds_the_settings_table() -> None:
 def test_every_command_in_the_readme_exists() -> None:
     readme = (PROJECT / "README.md").read_text()
 
-    named = set(re.findall(r"fracture-queue ([a-z]+)", readme))
+    named = set(re.findall(r"fracture-queue ([a-z]+(?:-[a-z]+)*)", readme))
 
     assert named <= set(COMMANDS)
     assert {"up", "submit", "classify", "results", "queue", "retry", "check", "train", "evaluate", "publish"} <= named
@@ -131,3 +132,59 @@ def test_pictures_in_the_documents_are_there_described_and_small() -> None:
         assert (PROJECT / place).is_file(), place
     assert listed == set(kept)
     assert all(path.stat().st_size < 200_000 for path in kept.values())
+
+
+ROLES = ("web", "inbox", "worker", "beat")
+UNITS = sorted((PROJECT / "docs" / "deploy").glob("fracture-queue*"))
+
+
+def test_every_unit_runs_a_command_that_exists_with_variables_that_exist() -> None:
+    run = {unit.name: re.findall(r"^ExecStart=\S+/fracture-queue (\S+)", unit.read_text(), re.M) for unit in UNITS}
+    services = {name: commands for name, commands in run.items() if name.endswith(".service")}
+
+    assert services == {f"fracture-queue-{name}.service": [name] for name in (*ROLES, "migrate", "backup")}
+    assert {*ROLES, "migrate", "backup"} <= set(COMMANDS)
+    for name in ROLES:
+        assert f"fracture-queue-{name}.service" in (PROJECT / "docs/deploy/fracture-queue.target").read_text()
+    environment = (PROJECT / "docs/deploy/environment").read_text()
+    assert set(re.findall(r"FRACTURE_[A-Z_]+", environment)) <= VARIABLES
+
+
+@pytest.mark.long
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    tool = shutil.which("systemd-analyze")
+    if tool is None:
+        pytest.skip("systemd-analyze is not installed")
+    for unit in UNITS:  # it looks for the commands themselves
+        (tmp_path / unit.name).write_text(
+            re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.M)
+        )
+    done = subprocess.run(
+        [tool, "verify", "--man=no", "--recursive-errors=no", *sorted(str(path) for path in tmp_path.iterdir())],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_units_worker_has_longer_to_stop_than_it_takes() -> None:
+    unit = (PROJECT / "docs/deploy/fracture-queue-worker.service").read_text()
+    grace = int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.M)[0])
+
+    assert grace > Settings().stop_seconds
+
+
+def test_the_licences_of_all_locked_packages_are_written_down() -> None:
+    written = set(DOCUMENT.read_text(encoding="utf-8").splitlines())
+    rows = [line for line in licences_document().splitlines() if line.startswith("| ")]
+
+    assert [row for row in rows if row not in written] == [], "run `make docs`"
+
+
+def test_nothing_that_an_installation_runs_is_under_the_gpl() -> None:
+    words = {package: licence(package) or "" for package in locked("embedded")}
+
+    assert len(words) > 40
+    assert "not stated" not in words.values()
+    assert [name for name, said in words.items() if re.search(r"\bA?GPL|Affero|GNU General", said)] == []
