@@ -221,6 +221,7 @@ class Listed(_Answer):
     received_at = _moment("Of its first arrival.")
     finished_at = _moment("When the job ended.", allow_none=True)
     error = _trouble("Why it failed.")
+    original_deleted = _truth("Whether its original was deleted; then there is no picture.")
     unfinished = _truth("Whether some model still has to answer.")
     fracture = _fracture()
     url = Address("api.get_one", "The whole of it.", radiograph_id="id")

@@ -38,7 +38,7 @@ _process: tuple[WorkerContext, Pulse] | None = None
 
 
 @app.task(name=WORK_TASK)
-def work(*_: Any, **__: Any) -> int:
+def work(*_words: Any, **_more: Any) -> int:
     """Classify what waits; return how many jobs ended.
 
     What a message carries is for people who read Flower; another version of this program may send something else.
@@ -67,7 +67,7 @@ def work(*_: Any, **__: Any) -> int:
 
 
 @app.task(name=RECONCILE_TASK)
-def reconcile_tick(*_: Any, **__: Any) -> None:
+def reconcile_tick(*_words: Any, **_more: Any) -> None:
     """Look for lost work, and where none waits for look-alikes."""
     context, pulse = _this_process()
     pulse.stir()

@@ -175,6 +175,8 @@ def test_the_page_and_the_picture_say_that_it_was_deleted(settings: Settings) ->
     assert "Its original was deleted on 20" in page
     assert "<figure" not in page
     assert "Try again" not in page
+    assert "<img" not in site.client.get("/results").text
+    assert "Its original was deleted" in site.client.get("/results").text
     for name in ("image.png", "image.png?size=64"):
         answer = site.client.get(f"/api/v1/radiographs/{number}/{name}")
         assert (answer.status_code, answer.json["code"]) == (410, "original-deleted")
