@@ -52,15 +52,15 @@ build/supply/.installed: requirements/supply.lock
 	@build/supply/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/supply.lock
 	@touch $@
 
-sbom: install build/supply/.installed  ## Write what an installation is made of (CycloneDX) below build/.
-	build/supply/bin/cyclonedx-py requirements requirements/embedded.lock --pyproject pyproject.toml --mc-type application \
-		--output-reproducible --output-file build/sbom-locked.cdx.json
-	build/supply/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --mc-type application \
-		--output-reproducible --output-file build/sbom-environment.cdx.json
+sbom: build/supply/.installed  ## Write what an installation is made of (CycloneDX) below build/.
+	@PYTHONWARNINGS=ignore build/supply/bin/cyclonedx-py requirements requirements/embedded.lock --pyproject pyproject.toml \
+		--mc-type application --output-reproducible --output-file build/sbom.cdx.json
+	@echo "build/sbom.cdx.json lists the locked packages with their hashes."
 
+# Strict: where the list of vulnerabilities cannot be reached, nothing was compared, and that is no success.
 audit: build/supply/.installed  ## Compare the locked packages with the known vulnerabilities (needs the internet).
-	build/supply/bin/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements/embedded.lock
-	build/supply/bin/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements/dev.lock
+	build/supply/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements/embedded.lock
+	build/supply/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements/dev.lock
 
 clean:  ## Remove the environment and caches; var/ and models/ stay.
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -114,7 +114,7 @@ def test_a_backup_made_under_load_is_restored_whole_on_either_database(
     desk: Desk, folder: Path, target: tuple[Settings, Database], model_id: int
 ) -> None:
     # given: all stages, and somebody who takes in and classifies without pause
-    come_in(desk, *range(20))
+    come_in(desk, *range(10))
     desk.classify()
     come_in(desk, 100, 101)
     desk.classify(failure=("unreadable", "Cut off."))
@@ -148,7 +148,7 @@ def test_a_backup_made_under_load_is_restored_whole_on_either_database(
     # then: each row is there as it was at the moment of the snapshot
     assert (restored.missing, restored.notes) == (0, ())
     before, after = all_rows(desk.database), all_rows(database)
-    assert len(after["radiographs"]) == manifest.rows["radiographs"] >= 22
+    assert len(after["radiographs"]) == manifest.rows["radiographs"] >= 12
     for table in ("submissions", "arrivals", "radiographs", "predictions", "scores", "users", "model_versions"):
         known = {str(row): row for row in before[table]}
         assert after[table] == [known[str(row)] for row in after[table]], table

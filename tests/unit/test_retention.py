@@ -100,6 +100,7 @@ def test_what_came_in_again_lately_is_kept(desk: Desk) -> None:
     assert kept(desk) == 1
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_file_that_somebody_stores_at_this_moment_is_kept(desk: Desk) -> None:
     come_in(desk, 1)
     desk.classify()
@@ -111,6 +112,7 @@ def test_a_file_that_somebody_stores_at_this_moment_is_kept(desk: Desk) -> None:
     assert kept(desk) == 1
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_many_are_deleted_page_by_page(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.retention._AT_ONCE", 2)
     come_in(desk, *range(5))
@@ -147,6 +149,7 @@ def test_what_has_no_original_is_not_tried_again(desk: Desk) -> None:
         retry_jobs(session, actor="test", radiograph_ids=[2])
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_job_that_comes_too_late_fails_with_a_sentence(
     desk: Desk, model_id: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
