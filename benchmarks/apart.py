@@ -152,7 +152,8 @@ def _photographed_page(generator: Generator, width: int, height: int) -> NDArray
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     light = 1 - 0.25 * np.hypot(x - generator.uniform(-1, 1), y - generator.uniform(-1, 1))
     levels = np.asarray(askew.filter(ImageFilter.GaussianBlur(0.7))) * light + generator.normal(0, 4, x.shape)
-    return levels[:, :, np.newaxis] * generator.uniform((0.95, 0.9, 0.8), 1.0)
+    shown: NDArray[Any] = levels[:, :, np.newaxis] * generator.uniform((0.95, 0.9, 0.8), 1.0)
+    return shown
 
 
 def _cells(generator: Generator, width: int, height: int) -> NDArray[Any]:
@@ -165,7 +166,8 @@ def _cells(generator: Generator, width: int, height: int) -> NDArray[Any]:
         nearer = (far := (x - across) ** 2 + (y - down) ** 2) < distance
         distance[nearer], owner[nearer] = far[nearer], number
     colours = generator.uniform(40, 220) + generator.normal(0, 30, (len(points), 1)) + generator.normal(0, 8, (1, 3))
-    return colours[owner] * (1 - 0.3 * distance / distance.max())[:, :, np.newaxis]
+    mosaic: NDArray[Any] = colours[owner] * (1 - 0.3 * distance / distance.max())[:, :, np.newaxis]
+    return mosaic
 
 
 def _screenshot(generator: Generator, width: int, height: int) -> Image.Image:

@@ -131,6 +131,13 @@ def _about(settings: Settings) -> dict[str, Any]:
     }
 
 
+#: Of the queue's figures; what else there is names machines and people, or is words.
+_QUEUE_KEYS = (
+    *(status.value for status in JobStatus),
+    *("rejected", "oldest_waiting_seconds", "images_per_second", "rates", "seconds_to_finish", "waited", "ran"),
+)
+
+
 def _database(settings: Settings) -> dict[str, Any]:
     database = open_installation(settings)
     question = "SELECT sqlite_version()" if database.is_sqlite else "SHOW server_version"
@@ -140,15 +147,17 @@ def _database(settings: Settings) -> dict[str, Any]:
 
 def _queue(settings: Settings) -> dict[str, Any]:
     with open_installation(settings).reading() as session:
-        figures = queue_figures(session, heard_within_seconds=60).document()
+        figures = queue_figures(session, settings).document()
         models = session.execute(
             select(ModelVersionRow.id, ModelVersionRow.task, ModelVersionRow.active, ModelVersionRow.installed)
         ).all()
+    told = {name: value for name, value in figures.items() if name in _QUEUE_KEYS}
     workers = [
-        {name: worker[name] for name in ("engine", "holds", "seen_seconds_ago", "memory_bytes")}
+        {name: worker[name] for name in ("state", "engine", "holds", "seen_seconds_ago", "memory_bytes")}
         for worker in figures["workers"]
     ]
-    return {**figures, "workers": workers, "models": [dict(model._mapping) for model in models]}
+    failures = [{name: cause[name] for name in ("code", "count", "passing")} for cause in figures["failures"]]
+    return {**told, "failures": failures, "workers": workers, "models": [dict(model._mapping) for model in models]}
 
 
 def _failures(settings: Settings) -> dict[str, Any]:

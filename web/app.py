@@ -102,9 +102,8 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
     for page in (drift, queue, reference):
         app.register_blueprint(page.blueprint)
     app.register_blueprint(exports.blueprint)
-    app.register_blueprint(metrics.blueprint)
     described = openapi.describe(app)
-    for module in (api, api_queue, api_reviews, images, health):
+    for module in (api, api_queue, api_reviews, images, health, metrics):
         described.register_blueprint(module.blueprint)
     described.register_blueprint(drift.described)
     return app

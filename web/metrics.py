@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Response
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -29,6 +29,7 @@ from core.records.models import ModelVersion, list_models
 from core.records.tallies import BEYOND, BOUNDS, Spread, Tally, totals
 from core.records.workers import living
 from core.states import WorkerState
+from web.openapi import Blueprint
 from web.parts import Parts, parts
 
 blueprint = Blueprint("metrics", __name__)
@@ -45,9 +46,13 @@ _HISTOGRAMS = {
 }
 
 
-@blueprint.get("/metrics")
+@blueprint.get("/metrics", tags=["Health"])
+@blueprint.response(200, {"type": "string"}, content_type="text/plain")
 def get_metrics() -> Response:
-    """Answer in Prometheus' text format."""
+    """Return counts, ages and times in Prometheus' text format.
+
+    503 while the database is away.
+    """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Installation(parts()))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
