@@ -11,33 +11,32 @@ import argparse
 import base64
 import csv
 import os
+import socket
+import subprocess
+import sys
 import tempfile
-import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from waitress.server import create_server
 
-from core.home import prepare_home
-from core.schema import migrate
-from core.settings import Settings
 from tests.chromium import chromium, colours, resize
 from tests.conftest import PROJECT, wait_until
-from web.app import create_app
-from worker.batching import work_off
-from worker.context import WorkerContext
-from worker.main import register_installed
-from worker.pulse import Pulse
 
 OUTPUT = PROJECT / "docs" / "screenshots"
 #: Every so manieth picture of the test split, so that they differ.
 _STEP, _COUNT = 5, 16
 _PATIENCE = 180
 _QUALITY = 82
+#: Workers are called by their machine's name; it is nobody's business what this one is called.
+_HIDE_HOST = """
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const own = `@${arguments[0]}:`;
+    while (walk.nextNode()) walk.currentNode.data = walk.currentNode.data.replaceAll(own, "@workstation:");
+"""
 
 
 def main() -> None:
@@ -48,10 +47,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="fq-shots-") as folder:
-        settings = Settings(home=Path(folder) / "home", memory_limit_mib=0)
-        with served(settings) as address, chromium(Path(folder) / "profile") as browser:
-            take_all(browser, address, radiographs(asked.data / "fracture-binary"), asked.output)
+    with (
+        tempfile.TemporaryDirectory(prefix="fq-shots-") as folder,
+        served(Path(folder) / "home") as address,
+        chromium(Path(folder) / "profile") as browser,
+    ):
+        take_all(browser, address, radiographs(asked.data / "fracture-binary"), asked.output)
 
 
 def radiographs(folder: Path) -> list[Path]:
@@ -66,34 +67,35 @@ def radiographs(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def served(settings: Settings) -> Iterator[str]:
-    """Serve the application, and classify what waits in a thread; yield its address."""
-    prepare_home(settings)
-    context = WorkerContext.of(settings)
-    context.identity = replace(context.identity, host="workstation")  # not the name of whoever's machine this is
-    migrate(context.database)
-    register_installed(settings, context.database, "screenshots")
-    pulse, ended = Pulse(context), threading.Event()
-
-    def work() -> None:
-        while not ended.wait(0.2):
-            work_off(context, pulse)
-
-    server = create_server(create_app(settings, announce=lambda _jobs: None), host="127.0.0.1", port=0)
-    threads = [threading.Thread(target=each, daemon=True) for each in (server.run, work)]
-    pulse.start()
-    for thread in threads:
-        thread.start()
+def served(home: Path) -> Iterator[str]:
+    """Run everything, as `fracture-queue up` does; yield the page's address."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FRACTURE_")}
+    environment = {**kept, "FRACTURE_HOME": str(home), "FRACTURE_PORT": str(port), "FRACTURE_WORKER_PROCESSES": "2"}
+    address = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli.main", "up"],
+        env=environment,
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
-        yield f"http://127.0.0.1:{server.effective_port}"
+        wait_until(lambda: _is_ready(f"{address}/readyz"), within_seconds=_PATIENCE, what="everything is ready")
+        yield address
     finally:
-        ended.set()
-        server.close()
-        server.task_dispatcher.shutdown()
-        for thread in threads:
-            thread.join(timeout=30)
-        pulse.stop()
-        context.database.dispose()
+        process.terminate()
+        process.wait(timeout=_PATIENCE)
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=10) as answer:  # noqa: S310 - our own address
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def take_all(browser: webdriver.Chrome, address: str, files: list[Path], output: Path) -> None:
@@ -141,6 +143,7 @@ def take(
     """Take one picture."""
     resize(browser, width, height, mobile=mobile)
     _await_pictures(browser)
+    browser.execute_script(_HIDE_HOST, socket.gethostname())
     shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": _QUALITY})
     output.write_bytes(base64.b64decode(shot["data"]))
 
