@@ -60,9 +60,21 @@ class UnreadableImage(RejectedImage):
 
 
 class UnsupportedFormat(RejectedImage):
-    """The file is not a JPEG, PNG, BMP, TIFF or WebP image."""
+    """The file is not a JPEG, PNG, BMP, TIFF, WebP or DICOM image."""
 
     code = "unsupported"
+
+
+class WrongModality(RejectedImage):
+    """The file is sound, but shows no radiograph: another kind of examination."""
+
+    code = "wrong-modality"
+
+
+class UnsafeArchive(RejectedImage):
+    """The archive becomes far larger unpacked than any set of radiographs; it is not opened."""
+
+    code = "unsafe-archive"
 
 
 class ImageTooLarge(RejectedImage):

@@ -14,7 +14,7 @@ from core.records.results import Result
 
 FORMATS = ("csv", "json", "parquet")
 COLUMNS = ("id", "name", "source", "status", "label", "confidence", "model", "received_at", "finished_at", "error")
-_MORE = ("sha256", "prediction_set", "flags", "fracture_probability", "fracture_label", "fracture_model")
+_MORE = ("sha256", "prediction_set", "flags", "fracture_probability", "fracture_label", "fracture_model", "patient_key")
 _NUMBERS = ("confidence", "fracture_probability")
 #: Rows that are in memory at once while Parquet is written.
 _GROUP = 10_000

@@ -18,12 +18,12 @@ from PIL import ExifTags, Image
 
 #: Grey levels kept when more than 8 bits are reduced: the darkest and the brightest 0.05 % are clipped, so that one
 #: hot pixel or a burnt-in marker does not flatten the rest. Our choice.
-_CLIP_PERCENT = 0.05
+CLIP_PERCENT = 0.05
 #: Pixels that are converted at once.
-_STRIP_PIXELS = 4_000_000
+STRIP_PIXELS = 4_000_000
 #: Pixels that the clipping percentiles are computed from; of a larger picture every second in both directions, or
 #: every third and so on. Our choice: 0.05 % of what is left are still thousands.
-_SAMPLED_PIXELS = 16_000_000
+SAMPLED_PIXELS = 16_000_000
 #: Pillow's modes that may hold colours.
 COLOURED = ("RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 #: Longest side that colours are looked at on, in pixels.
@@ -85,7 +85,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    rows = max(1, _STRIP_PIXELS // image.width)
+    rows = max(1, STRIP_PIXELS // image.width)
     if rows >= image.height:
         yield 0, image
         return
@@ -106,10 +106,10 @@ def _shallow(image: Image.Image) -> NDArray[np.uint8]:
 def _stretch(image: Image.Image, grey: NDArray[np.uint8]) -> None:
     """Map levels of any range to 0-255 in `grey`, linearly between the clipping percentiles."""
     unsigned, white_is_zero = _is_unsigned(image), _is_white_zero(image)
-    step = math.ceil(math.sqrt(image.width * image.height / _SAMPLED_PIXELS))
+    step = math.ceil(math.sqrt(image.width * image.height / SAMPLED_PIXELS))
     sampled = [_levels(strip, unsigned)[::step, ::step].ravel() for _, strip in _strips(image)]
     sample = np.concatenate(sampled)
-    low, high = np.percentile(sample, (_CLIP_PERCENT, 100 - _CLIP_PERCENT))
+    low, high = np.percentile(sample, (CLIP_PERCENT, 100 - CLIP_PERCENT))
     if high <= low:
         low, high = float(sample.min()), float(sample.max())
     for top, strip in _strips(image):

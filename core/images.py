@@ -1,7 +1,8 @@
 """Read image files: facts from the header, grey pixels from the whole.
 
 `inspect` looks at the header only and refuses what must never be decoded; `decode` reads the pixels. Pillow does
-the decoding; this module decides what is accepted, `core.grey` how every pixel format becomes 8-bit grey.
+the decoding, `core.dicom` that of DICOM; this module decides what is accepted, `core.grey` how every other pixel format
+becomes 8-bit grey.
 
 Sources: `verify()` misses truncated data (Pillow#3831, #6342), hence `load()`; Pillow only warns below twice its own
 pixel limit, hence our check.
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from core.dicom.signs import is_bare, is_dicom
 from core.errors import EmptyFile, ImageTooLarge, UnreadableImage, UnsupportedFormat
 from core.grey import COLOURED, chroma, to_grey
 from core.remarks import hush
@@ -56,12 +58,26 @@ class Frame:
     bit_depth: int  # bits per sample
 
 
+@dataclass(frozen=True, kw_only=True)
+class DicomFacts:
+    """What a DICOM header says of the picture; nothing of the patient."""
+
+    modality: str
+    body_part: str | None
+    laterality: str | None
+    view: str | None
+    spacing_mm: tuple[float, float] | None  # between rows, between columns
+    calibrated: bool  # the spacing holds in the patient; else at the detector, where things are larger
+    burned_in: str | None  # whether text in the picture may name the patient: "yes", "perhaps"
+
+
 @dataclass(frozen=True)
 class ImageFacts:
     """What the header says, before anything is decoded."""
 
     media_type: str
-    frames: tuple[Frame, ...]  # several only for a TIFF with several pages
+    frames: tuple[Frame, ...]  # several for a TIFF with several pages and DICOM with several frames
+    dicom: DicomFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -81,10 +97,14 @@ def inspect(data: bytes, *, max_pixels: int) -> ImageFacts:
 
     Raises:
         EmptyFile: No bytes.
-        UnsupportedFormat: No JPEG, PNG, BMP, TIFF or WebP, or more than `MAX_FRAMES` pages or `MAX_SCANS` scans.
+        UnsupportedFormat: No JPEG, PNG, BMP, TIFF, WebP or DICOM, or more than `MAX_FRAMES` pages or `MAX_SCANS` scans.
         UnreadableImage: The header is damaged.
         ImageTooLarge: A frame has more than `max_pixels` pixels, as WebP more than half as many.
     """
+    if is_dicom(data):
+        from core.dicom import reading  # costs a quarter of a second, which installations without DICOM never pay
+
+        return reading.inspect(data, max_pixels=max_pixels)
     with _open(data) as image:
         frames: list[Frame] = []
         while _seek(image, len(frames)):
@@ -133,6 +153,10 @@ def decode_with_colours(data: bytes, *, max_pixels: int, frame: int = 0, enough:
 
 
 def _decode(data: bytes, max_pixels: int, frame: int, enough: int | None, *, colours: bool) -> Picture:
+    if is_dicom(data):
+        from core.dicom import pixels as dicom
+
+        return Picture(dicom.decode(data, max_pixels=max_pixels, frame=frame), None)
     with _open(data) as image:
         if not _seek(image, frame):
             raise UnreadableImage(f"Page {frame + 1} of the file is missing.")
@@ -170,6 +194,10 @@ def _open(data: bytes) -> Image.Image:
         if _BEGINNINGS.match(data):
             raise UnreadableImage(
                 "The file begins as an image does, but its header is damaged, cut off or of a kind that cannot be read."
+            ) from error
+        if is_bare(data):
+            raise UnreadableImage(
+                "The file looks like DICOM without its file header; export it again as a DICOM file (PS3.10)."
             ) from error
         raise UnsupportedFormat from error
     except MemoryError:

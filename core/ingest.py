@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import unicodedata
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sqlalchemy.orm import Session
 
 from core import images
 from core.database import Database
+from core.dicom.signs import may_be_dicom
 from core.errors import BrokerUnavailable, ImageTooLarge, RejectedImage
+from core.pseudonyms import Pseudonyms
 from core.records.controls import refuse_paused_intake
-from core.records.intake import Examined, Intake, Submission, continued, record_intake
+from core.records.intake import Examined, Intake, Stored, Submission, continued, record_intake
 from core.settings import Settings
 from core.storage import FolderStore
 from core.tables import Source
@@ -24,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: Longest name that is kept; a file system allows 255 bytes for each part of a path.
 _LONGEST_NAME = 1024
+#: Bytes that tell what a file is.
+BEGINNING = 512
 #: Originals that are written at once. Each waits for the disk, and a disk syncs several nearly as fast as one.
 _EXAMINED_AT_ONCE = 8
 
@@ -36,7 +42,10 @@ class Incoming:
     data: bytes | None  # None: it was too large to be read
     size: int
     claim: str | None = None  # the inbox's folder below processing/
+    came_with: str | None = None  # the inbox's archive or folder that it came in
     problem: RejectedImage | None = None  # the door itself could not read it
+    private: bool = False  # its name may be a patient's, whatever the file itself is: it came with DICOM
+    beginning: bytes = b""  # of one that was not read: the first `BEGINNING` bytes, which tell DICOM
 
 
 class Ingest:
@@ -59,11 +68,13 @@ class Ingest:
     def take(
         self,
         submission: Submission,
-        files: Sequence[Incoming],
+        files: Iterable[Incoming],
         *,
         also: Callable[[Session, Intake], None] | None = None,
     ) -> Intake:
         """Take files that came together. When this returns, originals and rows are safe.
+
+        Files are read one after the other, as they are needed.
 
         A broker that is away changes nothing: the work waits in the database and is announced later.
 
@@ -83,8 +94,7 @@ class Ingest:
             if submission.source is not Source.INBOX:  # whose process looks before it takes a file
                 refuse_paused_intake(session)
             continued(session, submission)
-        # By number, so that each thread reads its own file when it comes to it: `map` would read all of them at once.
-        examined = list(self._side_by_side.map(lambda number: self._examine(files[number]), range(len(files))))
+        examined = list(self._examined(files))
         with self._database.transaction() as session:
             intake = record_intake(session, submission, examined)
             if also is not None:
@@ -96,9 +106,24 @@ class Ingest:
                 log.warning("%s %d new jobs wait in the database.", error, intake.new_jobs)
         return intake
 
+    def _examined(self, files: Iterable[Incoming]) -> Iterator[Examined]:
+        """Examine some at once, in their order; `map` would read all of them first."""
+        under_way: deque[Future[Examined]] = deque()
+        try:
+            for file in files:
+                under_way.append(self._side_by_side.submit(self._examine, file))
+                if len(under_way) >= _EXAMINED_AT_ONCE:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
+
     def _examine(self, file: Incoming) -> Examined:
-        name = displayable(file.name)
+        name = self.stored_name(file.name, file.data or file.beginning, private=file.private)
         digest = None if file.data is None else hashlib.sha256(file.data).hexdigest()
+        seen = Examined(name=name, bytes=file.size, sha256=digest, claim=file.claim, came_with=file.came_with)
         try:
             if file.problem is not None:
                 raise file.problem
@@ -109,9 +134,39 @@ class Ingest:
                 )
             facts = images.inspect(file.data, max_pixels=self._settings.max_pixels)
         except RejectedImage as problem:
-            return Examined(name=name, bytes=file.size, sha256=digest, problem=problem, claim=file.claim)
-        key = self._store.put(file.data, digest or "")
-        return Examined(name=name, bytes=file.size, sha256=digest, facts=facts, storage_key=key, claim=file.claim)
+            return replace(seen, problem=problem)
+        return self._keep(file.data, digest or "", replace(seen, facts=facts))
+
+    def stored_name(self, name: str, beginning: bytes, *, private: bool = False) -> str:
+        """Return a file's name as it is stored: of DICOM, which is often named after the patient, a keyed hash."""
+        shown = displayable(name)
+        return self.pseudonyms.file_name(shown) if self.hides(shown, beginning, private=private) else shown
+
+    def hides(self, name: str, beginning: bytes, *, private: bool = False) -> bool:
+        """Whether a file's name, and those of its folders, are not stored."""
+        return not self._settings.keep_identifiers and (private or may_be_dicom(name, beginning))
+
+    def _keep(self, data: bytes, digest: str, file: Examined) -> Examined:
+        """Store an original; of DICOM what is left without the patient's name."""
+        if file.facts is None or file.facts.dicom is None:
+            return replace(file, storage_key=self._store.put(data, digest))
+        from core.dicom import profile  # costs a quarter of a second, which installations without DICOM never pay
+
+        if self._settings.keep_identifiers:
+            patient = profile.patient_key_of(data, self.pseudonyms)
+            return replace(file, storage_key=self._store.put(data, digest), patient_key=patient)
+        try:
+            left = profile.deidentified(data, self.pseudonyms)
+        except RejectedImage as problem:
+            return replace(file, facts=None, problem=problem)
+        stored = Stored(hashlib.sha256(left.data).hexdigest(), len(left.data))
+        key = self._store.put(left.data, stored.sha256)
+        return replace(file, storage_key=key, stored=stored, patient_key=left.patient_key)
+
+    @cached_property
+    def pseudonyms(self) -> Pseudonyms:
+        """What stands for names and numbers of patients."""
+        return Pseudonyms.of(self._settings)
 
 
 def displayable(name: str) -> str:

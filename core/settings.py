@@ -18,8 +18,11 @@ from core.errors import ConfigurationError
 
 PREFIX = "FRACTURE_"
 ENGINES = ("litert", "keras")
+_SECRETS = ("DATABASE_URL", "BROKER_URL", "SECRET_KEY", "PSEUDONYM_KEY")
 #: Secrets may be in files instead, as container keepers hand them over: this variable names the file of that setting.
-SECRET_FILES = {f"{PREFIX}{name}_FILE": f"{PREFIX}{name}" for name in ("DATABASE_URL", "BROKER_URL", "SECRET_KEY")}
+SECRET_FILES = {f"{PREFIX}{name}_FILE": f"{PREFIX}{name}" for name in _SECRETS}
+#: Characters that a key has at least.
+SHORTEST_KEY = 32
 MODELS_FOLDER = Path(__file__).resolve().parent.parent / "models"
 
 
@@ -125,6 +128,15 @@ class Settings:
         "Signs browser sessions; beyond loopback it has at least 32 characters",
         "made at the first start, in the home folder",
     )
+    pseudonym_key: str = _setting(
+        "",
+        str,
+        "Makes the hashes that stand for patients and names of DICOM files; at least 32 characters",
+        "made at the first start, in the home folder",
+    )
+    keep_identifiers: bool = _setting(
+        False, _flag, "DICOM files are stored with patients' names, as they came, and their file names kept", "0"
+    )
     behind_tls: bool = _setting(
         False, _flag, "The page is reached by https alone: a proxy in front of it ends TLS. Binds cookies to https", "0"
     )
@@ -160,6 +172,8 @@ class Settings:
     inbox_done: str = _setting("keep", _one_of("keep", "delete"), "What happens to a finished file: `keep` or `delete`")
     max_file_bytes: int = _setting(100 * 2**20, _whole(1), "Largest file that is accepted")
     max_upload_files: int = _setting(1000, _whole(1), "Most files in one upload")
+    max_archive_files: int = _setting(10_000, _whole(1, 99_999), "Most files in one archive (ZIP, tar, tar.gz)")
+    max_archive_bytes: int = _setting(4 * 2**30, _whole(1), "Most bytes that one archive may become unpacked")
     max_pixels: int = _setting(
         64_000_000, _whole(1), "Largest picture that is decoded, in pixels; of a WebP half as many"
     )
@@ -178,7 +192,8 @@ class Settings:
     def __repr__(self) -> str:
         """Show everything but secrets: settings end up in logs and tracebacks."""
         shown = {setting.name: getattr(self, setting.name) for setting in fields(self)}
-        shown["secret_key"] = "***" if self.secret_key else ""
+        for name in ("secret_key", "pseudonym_key"):
+            shown[name] = "***" if shown[name] else ""
         shown |= {name: _masked(shown[name]) for name in ("database_url", "broker_url", "store_url")}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
@@ -222,6 +237,10 @@ class Settings:
             problems.append(
                 f"FRACTURE_LEASE_SECONDS ({self.lease_seconds:g}) must be at least twice "
                 f"FRACTURE_HEARTBEAT_SECONDS ({self.heartbeat_seconds:g}), or healthy claims run out."
+            )
+        if 0 < len(self.pseudonym_key) < SHORTEST_KEY:
+            problems.append(
+                f"FRACTURE_PSEUDONYM_KEY has less than {SHORTEST_KEY} characters: `openssl rand -hex 32` prints a key."
             )
         if self.store_path is None:
             problems.append(

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 from core.settings_table import settings_table
 from tests.conftest import PROJECT
+from tests.dicom_cases import MADE, REAL, content, outcome, row
 from tests.licences import DOCUMENT, licences_document
+from tests.profile_table import profile_rows
 
 START, END = "<!-- settings: written by `make docs` -->", "<!-- end of settings -->"
+PROFILE_START, PROFILE_END = "<!-- elements: written by `make docs` -->", "<!-- end of elements -->"
+DICOM_START, DICOM_END = "<!-- files: written by `make docs` -->", "<!-- end of files -->"
+
+
+def write(page: Path, start: str, end: str, table: str) -> None:
+    text = page.read_text(encoding="utf-8")
+    pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
+    page.write_text(pattern.sub(lambda _: f"{start}\n{table}\n{end}", text), encoding="utf-8")
+
+
+def dicom_table(folder: Path) -> str:
+    """Try every file, and say what became of it."""
+    rows = [row(case, outcome(content(case, folder))) for case in (*REAL, *MADE)]
+    return "\n".join(["| File | What it is | Expected | Actual |", "|---|---|---|---|", *rows])
 
 
 def main() -> None:
-    readme = PROJECT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    readme.write_text(pattern.sub(lambda _: f"{START}\n{settings_table()}\n{END}", text), encoding="utf-8")
+    write(PROJECT / "README.md", START, END, settings_table())
     DOCUMENT.write_text(licences_document(), encoding="utf-8")
+    profile = "\n".join(["| Tag | Element | What becomes of it |", "|---|---|---|", *profile_rows()])
+    write(PROJECT / "docs" / "dicom-profile.md", PROFILE_START, PROFILE_END, profile)
+    folder = Path(os.environ.get("FRACTURE_DATA") or PROJECT.parent / "shared" / "data")
+    if folder.is_dir():  # the real files are not part of the project
+        write(PROJECT / "docs" / "dicom.md", DICOM_START, DICOM_END, dicom_table(folder))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, overload
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 from flask import request
 from marshmallow import Schema
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 
-from core.ingest import Incoming, displayable
+from core.archives import is_archive, limits_of, members, survey
+from core.errors import RejectedImage
+from core.ingest import BEGINNING, Incoming, displayable
 from core.records.intake import Intake, Submission
+from core.settings import Settings
 from core.tables import Source
 from web.identity import Kind, actor_words, who
 from web.parameters import Whole, read
@@ -44,7 +48,7 @@ UPLOAD_FORM: dict[str, Any] = {
                         "type": "array",
                         "minItems": 1,
                         "items": {"type": "string", "contentMediaType": "application/octet-stream"},
-                        "description": "Radiographs: JPEG, PNG, BMP, TIFF or WebP.",
+                        "description": "Radiographs: DICOM, JPEG, PNG, BMP, TIFF or WebP; or archives of them.",
                     },
                     "name": {"type": "string", "description": "The submission's name, for people."},
                     "submission": {
@@ -59,27 +63,25 @@ UPLOAD_FORM: dict[str, Any] = {
 }
 
 
-class ReceivedFiles(Sequence[Incoming]):
-    """Reads each file when it is asked for, so that only those in hand are in memory."""
-
-    def __init__(self, files: Sequence[FileStorage], max_file_bytes: int) -> None:
-        self._files, self._max_file_bytes = files, max_file_bytes
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    @overload
-    def __getitem__(self, index: int) -> Incoming: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Incoming]: ...
-    def __getitem__(self, index: int | slice) -> Incoming | Sequence[Incoming]:
-        if isinstance(index, slice):
-            return ReceivedFiles(self._files[index], self._max_file_bytes)
-        file = self._files[index]
+def received(files: Sequence[FileStorage], settings: Settings) -> Iterator[Incoming]:
+    """Read each file when it is asked for, so that only those in hand are in memory; of archives each member."""
+    limits = limits_of(settings)
+    for file in files:
         size = file.stream.seek(0, os.SEEK_END)
         file.stream.seek(0)
-        data = file.stream.read() if size <= self._max_file_bytes else None
-        return Incoming(name=file.filename or "unnamed", data=data, size=size)
+        name, beginning = file.filename or "unnamed", file.stream.read(BEGINNING)
+        if not is_archive(beginning):
+            file.stream.seek(0)
+            data = file.stream.read() if size <= settings.max_file_bytes else None
+            yield Incoming(name=name, data=data, size=size, beginning=beginning)
+            continue
+        try:
+            contents = survey(file.stream, limits)
+            for member in members(file.stream, limits):
+                yield replace(member, private=contents.with_dicom)
+        except RejectedImage as problem:
+            # Nothing but its name says whose pictures it holds.
+            yield Incoming(name=name, data=None, size=size, problem=problem)
 
 
 def take_upload(source: Source, *, also: Callable[[Session, Intake], None] | None = None) -> Intake:
@@ -110,7 +112,7 @@ def take_upload(source: Source, *, also: Callable[[Session, Intake], None] | Non
         name=displayable(request.form.get("name") or " ").strip()[:_LONGEST_SUBMISSION_NAME],
         continues=read(UploadParameters, request.form, strict=False).get("submission"),
     )
-    return parts().ingest.take(submission, ReceivedFiles(files, settings.max_file_bytes), also=also)
+    return parts().ingest.take(submission, received(files, settings), also=also)
 
 
 def fingerprint() -> str:

@@ -222,6 +222,7 @@ class Listed(_Answer):
     finished_at = _moment("When the job ended.", allow_none=True)
     error = _trouble("Why it failed.")
     original_deleted = _truth("Whether its original was deleted; then there is no picture.")
+    patient_key = _text("Of DICOM: a keyed hash, the same for all files of a patient.", allow_none=True)
     unfinished = _truth("Whether some model still has to answer.")
     fracture = _fracture()
     url = Address("api.get_one", "The whole of it.", radiograph_id="id")
@@ -314,6 +315,20 @@ class LookAlike(_Answer):
     url = Address("api.get_one", "The whole of it.", radiograph_id="id")
 
 
+class AboutPicture(_Answer):
+    """What a DICOM header says of the picture; nothing of the patient."""
+
+    modality = _text("CR, DX, RF, MG, XA, or SC for a secondary capture.")
+    body_part = _text("As the header says it.", allow_none=True)
+    laterality = _text("L, R, B or U.", allow_none=True)
+    view = _text("As AP, PA or LL.", allow_none=True)
+    spacing_mm = fields.List(
+        fields.Float(), required=True, allow_none=True, metadata={"description": "Between rows, between columns."}
+    )
+    calibrated = _truth("Whether the spacing holds in the patient; else at the detector, where things are larger.")
+    burned_in = _text("Whether text in the picture may name the patient: yes, perhaps.", allow_none=True)
+
+
 class Radiograph(Listed):
     """One radiograph with every model's answer and every arrival."""
 
@@ -324,6 +339,7 @@ class Radiograph(Listed):
     bit_depth = _whole("Bits a channel.")
     bytes = _whole("Size of the file.")
     original_deleted_at = _moment("When its original was deleted; null: it is there.", allow_none=True)
+    about = fields.Nested(AboutPicture, required=True, allow_none=True)
     models = fields.List(fields.Nested(AnswerOfModel), required=True)
     arrivals = fields.List(fields.Nested(Arrival), required=True)
     reviews = fields.List(fields.Nested(Review), required=True)

@@ -14,7 +14,7 @@ from core.database import Database
 from core.errors import ConfigurationError
 from core.records.users import any_admin
 from core.schema import check_schema
-from core.settings import Settings
+from core.settings import SHORTEST_KEY, Settings
 from web.app import create_app
 from web.door import is_loopback
 from web.limits import most_body_bytes
@@ -29,7 +29,6 @@ _CHANNEL_SECONDS = 120
 #: Waitress itself cuts off only what is far too large, so that everything nearer gets our own sentence.
 _CUT_OFF_FACTOR = 2
 #: Whoever guesses the key signs sessions of their own, and can try without asking us.
-_SHORTEST_KEY = 32
 
 
 def serve(settings: Settings) -> None:
@@ -95,10 +94,10 @@ def refuse_open_door(settings: Settings, database: Database) -> None:
     if is_loopback(settings.host):
         return
     problems = []
-    if len(settings.secret_key) < _SHORTEST_KEY:
+    if len(settings.secret_key) < SHORTEST_KEY:
         problems.append(
             "Set FRACTURE_SECRET_KEY, which signs sessions, to something that nobody guesses, at least "
-            f"{_SHORTEST_KEY} characters: `openssl rand -hex 32` prints one."
+            f"{SHORTEST_KEY} characters: `openssl rand -hex 32` prints one."
         )
     with database.reading() as session:
         if not any_admin(session):

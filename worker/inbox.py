@@ -15,17 +15,21 @@ import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 
 from core.database import Database
-from core.errors import Unavailable, UnreadableImage
-from core.ingest import Incoming, Ingest
+from core.errors import RejectedImage, Unavailable, UnreadableImage, UnsupportedFormat
+from core.ingest import BEGINNING, Incoming, Ingest, displayable
 from core.records.intake import Submission
 from core.records.settling import Settled, ended_arrivals, known_claims, mark_settled
 from core.settings import Settings
 from core.tables import Source
-from worker.moving import move, move_aside, write_reason
-from worker.settling import Look, StabilityTracker, is_ignored
+from worker.archives import Archives
+from worker.folders import Folders
+from worker.moving import move, move_aside, remove_empty, write_reason
+from worker.settling import EMPTY_PATIENCE, Look, StabilityTracker, is_ignored
+from worker.sidecars import KEPT_AS, BadSidecar, Sidecar, has_file, leave_with, read_sidecar, sidecar_of
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,7 @@ CHUNK_FILES, CHUNK_BYTES = 64, 128 * 2**20
 #: Files that one call of `settle` moves on.
 _SETTLED_AT_ONCE = 500
 #: Pause after a passing failure (disk full, database away): doubled up to the longest.
+_LONGEST_TAG = 64
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 
 
@@ -45,10 +50,13 @@ class Inbox:
         self._processing, self._done, self._failed = settings.processing, settings.done, settings.failed
         self.tracker = StabilityTracker(settings.settle_seconds)
         self._unrecorded: dict[str, Look | None] = {}  # claims without an arrival, and the look when they were taken
+        self._refused: dict[str, RejectedImage] = {}  # claims of archives that cannot be used
         self._unsure = False  # the last recording failed, perhaps only after its commit
         self._not_before = 0.0  # no recording before this moment of the monotonic clock
         self._pause = _FIRST_PAUSE
         self._settled_up_to = 0  # the arrival after which `settle` goes on; 0: it begins anew
+        self._archives = Archives(settings, database, ingest, (CHUNK_FILES, CHUNK_BYTES))
+        self._folders = Folders(settings, database, ingest.pseudonyms)
         self._complained: set[Path] = set()  # paths whose failure has been told
 
     @property
@@ -69,6 +77,7 @@ class Inbox:
             if claim not in found:
                 _remove_unfinished(self._processing / claim)
                 self._unrecorded.setdefault(claim, None)
+        self._folders.recover()
         return len(self._unrecorded)
 
     def scan(self) -> None:
@@ -102,7 +111,7 @@ class Inbox:
         """Take the files that have settled; return how many."""
         now, taken = time.monotonic(), 0
         for path in self.tracker.due(now):
-            if not self.look_at(path, now):
+            if not self.look_at(path, now) or self._waits_for_the_other(path, now):
                 continue
             try:
                 claim, look = self._claim(path)
@@ -119,6 +128,16 @@ class Inbox:
             self.tracker.forget(path)
         return taken
 
+    def _waits_for_the_other(self, path: Path, now: float) -> bool:
+        """Whether a file waits for its sidecar to lie still, or a sidecar for its file."""
+        if path.suffix.lower() == ".json":
+            if has_file(path):
+                self.tracker.forget(path)  # it is taken with its file
+                return True
+            return not self.tracker.is_quiet(path, now, times=EMPTY_PATIENCE)
+        sidecar = sidecar_of(path)
+        return sidecar is not None and not self.look_at(sidecar, now)
+
     def record(self) -> int:
         """Store and record what was claimed; return how many files. A passing cause is tried again later."""
         recorded = 0
@@ -128,10 +147,13 @@ class Inbox:
                     for claim in self._recorded(list(self._unrecorded)):
                         self._unrecorded.pop(claim)
                     self._unsure = False
+                recorded += self._record_archives()
                 chunk = list(self._chunk())
                 if not chunk:
                     break
-                self._ingest.take(Submission(source=Source.INBOX), chunk)
+                # Of one submission as long as they say the same of themselves.
+                for submission, files in groupby(chunk, key=self._submission_of):
+                    self._ingest.take(submission, files)
             except Unavailable as error:
                 self._unsure = True
                 log.warning(
@@ -143,7 +165,59 @@ class Inbox:
             self._pause = _FIRST_PAUSE
             for file in chunk:
                 self._unrecorded.pop(file.claim or "")
+                self._refused.pop(file.claim or "", None)
             recorded += len(chunk)
+        return recorded
+
+    def _submission_of(self, file: Incoming) -> Submission:
+        """Return what a file belongs to: its folders are tags, unless they may be a patient's name."""
+        path = self._processing / (file.claim or "") / file.name
+        folders = Path(file.name).parent.parts
+        hidden = self._ingest.hides(file.name, (file.data or file.beginning)[:BEGINNING])
+        return self._submission(self._label(file.claim or "", path), () if hidden else folders)
+
+    def _submission(self, label: Sidecar, folders: Sequence[str]) -> Submission:
+        tags = dict.fromkeys([*(displayable(folder)[:_LONGEST_TAG] for folder in folders), *label.tags])
+        return Submission(source=Source.INBOX, name=label.submission, tags=tuple(tags), priority=label.priority)
+
+    def _label(self, claim: str, path: Path) -> Sidecar:
+        """Return what the sidecar says of a claimed file; one that came after its file is looked for once more."""
+        folder = self._processing / claim
+        try:
+            if not (folder / KEPT_AS).exists():
+                given = self._settings.inbox / path.relative_to(folder)
+                late = sidecar_of(given)
+                if late is not None and self.look_at(late, time.monotonic()):
+                    self._take_sidecar(given, folder)
+            return read_sidecar(folder / KEPT_AS)
+        except (OSError, BadSidecar):
+            return Sidecar()
+
+    def _take_sidecar(self, path: Path, folder: Path) -> None:
+        sidecar = sidecar_of(path)
+        if sidecar is not None:
+            with suppress(OSError):  # left behind, it is a file without its file
+                move(sidecar, folder / KEPT_AS)
+                self.tracker.forget(sidecar)
+
+    def _record_archives(self) -> int:
+        """Record the files of archives; return how many. What is no archive, or none that can be used, is left."""
+        recorded = 0
+        for claim, look in list(self._unrecorded.items()):
+            path = file_below(self._processing / claim)
+            try:
+                if path is None or not self._archives.is_one(path) or (look is not None and _look(path) != look):
+                    continue
+                label, relative = self._label(claim, path), path.relative_to(self._processing / claim)
+                recorded += self._archives.record(claim, path, self._submission(label, relative.parent.parts), label)
+            except FileNotFoundError:
+                continue  # taken away meanwhile
+            except OSError:
+                continue  # recorded as a file that cannot be read
+            except RejectedImage as problem:
+                self._refused[claim] = problem
+                continue
+            self._unrecorded.pop(claim)
         return recorded
 
     def settle(self) -> int:
@@ -168,7 +242,15 @@ class Inbox:
         if moved:
             with self._database.transaction() as session:
                 mark_settled(session, moved)
-        return len(moved)
+        try:
+            archives = self._archives.settle(file_below)
+            self._folders.settle()
+            return len(moved) + archives
+        except OSError as error:
+            self._complain(
+                self._processing, f"An archive or its answer cannot leave: {error.strerror}; it is tried again."
+            )
+            return len(moved)
 
     def seconds_until_due(self) -> float | None:
         """Return how long nothing is to be done for files seen or claimed; None: nothing waits."""
@@ -190,8 +272,9 @@ class Inbox:
         try:
             move(path, target)
         except OSError:
-            _remove_empty(target.parent, self._processing)
+            remove_empty(target.parent, self._processing)
             raise
+        self._take_sidecar(path, self._processing / claim)
         return claim, _look(target)
 
     def _chunk(self) -> Iterator[Incoming]:
@@ -207,7 +290,10 @@ class Inbox:
                 before = _look(path)
                 if count and (size + before.size > CHUNK_BYTES or count >= CHUNK_FILES):
                     return
-                data, problem = self._read(path, before.size)
+                problem: RejectedImage | None = self._refused.get(claim)
+                data, beginning = None, b""
+                if problem is None:
+                    data, beginning, problem = self._read(path, before.size)
                 after = _look(path)
             except FileNotFoundError:
                 continue  # taken away meanwhile; the next round drops it
@@ -217,18 +303,29 @@ class Inbox:
                 self._unrecorded[claim] = after
                 self._not_before = time.monotonic() + self._settings.settle_seconds
                 continue
+            if name.lower().endswith(".json"):
+                problem = UnsupportedFormat("A sidecar NAME.json needs its file NAME beside it; there was none.")
             size, count = size + after.size, count + 1
-            yield Incoming(name=name, data=data, size=after.size, claim=claim, problem=problem)
+            yield Incoming(
+                name=name,
+                data=data,
+                size=after.size,
+                claim=claim,
+                came_with=self._folders.came_with(Path(name)),
+                problem=problem,
+                beginning=beginning,
+            )
 
-    def _read(self, path: Path, size: int) -> tuple[bytes | None, UnreadableImage | None]:
-        if size > self._settings.max_file_bytes:
-            return None, None
+    def _read(self, path: Path, size: int) -> tuple[bytes | None, bytes, UnreadableImage | None]:
         try:
-            return path.read_bytes(), None
+            if size > self._settings.max_file_bytes:
+                with path.open("rb") as stream:
+                    return None, stream.read(BEGINNING), None
+            return path.read_bytes(), b"", None
         except FileNotFoundError:
             raise
         except OSError as error:
-            return None, UnreadableImage(f"The file cannot be read: {error.strerror}.")
+            return None, b"", UnreadableImage(f"The file cannot be read: {error.strerror}.")
 
     def move_on(self, settled: Settled) -> None:
         """Move one file whose work has ended to where it belongs.
@@ -241,7 +338,7 @@ class Inbox:
         if path is not None:
             relative = path.relative_to(folder)
             if settled.reasons:
-                move_aside(
+                target = move_aside(
                     path,
                     self._failed,
                     relative,
@@ -249,10 +346,15 @@ class Inbox:
                 )
             elif self._settings.inbox_done == "delete":
                 path.unlink()
+                (folder / KEPT_AS).unlink(missing_ok=True)
+                target = path
             else:
-                move_aside(path, self._done, relative)
-            _remove_empty(path.parent, self._processing)
+                target = move_aside(path, self._done, relative)
+            leave_with(folder, target, self._failed, relative)
+            remove_empty(path.parent, self._processing)
         else:
+            # A crash came between the file's leaving and its sidecar's, whose name is not known any more.
+            leave_with(folder, self._done / settled.claim, self._failed, Path(settled.claim))
             _remove_empty_tree(folder)
 
     def _complain(self, path: Path, sentence: str) -> None:
@@ -294,7 +396,7 @@ def _remove_unfinished(folder: Path) -> None:
     """Remove what a crash left of a copy from another file system; its source is still in the inbox."""
     for parent, _, names in os.walk(folder):
         for name in names:
-            if name.startswith("."):
+            if name.startswith(".") and name != KEPT_AS:
                 Path(parent, name).unlink(missing_ok=True)
 
 
@@ -303,15 +405,3 @@ def _remove_empty_tree(folder: Path) -> None:
     for parent, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
             Path(parent).rmdir()
-
-
-def _remove_empty(folder: Path, stop: Path) -> None:
-    """Remove a folder and its parents up to `stop`, as far as they are empty."""
-    while folder != stop and stop in folder.parents:
-        try:
-            folder.rmdir()
-        except FileNotFoundError:
-            pass
-        except OSError:
-            return  # not empty
-        folder = folder.parent

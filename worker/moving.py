@@ -123,6 +123,18 @@ def write_reason(target: Path, reasons: tuple[str, ...]) -> Path:
     raise AssertionError("unreachable")
 
 
+def remove_empty(folder: Path, stop: Path) -> None:
+    """Remove a folder and its parents up to `stop`, as far as they are empty."""
+    while folder != stop and stop in folder.parents:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return  # not empty
+        folder = folder.parent
+
+
 def shortened(name: str, most_bytes: int) -> str:
     """Cut a name to a number of bytes without breaking a character."""
     raw = os.fsencode(name)

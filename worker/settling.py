@@ -59,6 +59,11 @@ class StabilityTracker:
         patience = self._settle_seconds * (EMPTY_PATIENCE if look.size == 0 else 1)
         return now - watched.since >= patience
 
+    def is_quiet(self, path: Path, now: float, *, times: int) -> bool:
+        """Whether a watched file has been quiet for so many times the usual."""
+        watched = self._files.get(path)
+        return watched is not None and now - watched.since >= times * self._settle_seconds
+
     def due(self, now: float) -> list[Path]:
         """Return the files that may be ready by now, longest quiet first, so that each is looked at rarely."""
         waiting = [path for path, watched in self._files.items() if now - watched.since >= self._settle_seconds]

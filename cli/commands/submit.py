@@ -18,7 +18,7 @@ from cli.environment import installation_here
 from core.announce import announcer
 from core.database import Database
 from core.errors import ConfigurationError, UnreadableImage
-from core.ingest import Incoming, Ingest
+from core.ingest import BEGINNING, Incoming, Ingest, displayable
 from core.records.intake import Arrival, Submission
 from core.records.jobs import count_unfinished
 from core.records.results import Result, all_results_of
@@ -51,7 +51,9 @@ def submit(paths: tuple[Path, ...], name: str, wait: bool, as_json: bool) -> Non
         arrivals = _send(ingest, files, Submission(source=Source.COMMAND, name=name), settings, progress)
         if wait:
             _wait(database, arrivals, progress)
-    entries = [_entry(database, arrival, with_results=wait) for arrival in arrivals]
+    # By the name that the sender knows: of DICOM only a hash of it is stored.
+    named = zip(files, arrivals, strict=True)
+    entries = [_entry(database, path.name, arrival, with_results=wait) for path, arrival in named]
     if as_json:
         click.echo(json.dumps(entries, indent=2))
     else:
@@ -87,11 +89,14 @@ def _send(
 def _read(path: Path, settings: Settings) -> Incoming:
     try:
         size = path.stat().st_size
-        data = path.read_bytes() if size <= settings.max_file_bytes else None
+        if size > settings.max_file_bytes:
+            with path.open("rb") as stream:
+                return Incoming(name=path.name, data=None, size=size, beginning=stream.read(BEGINNING))
+        data = path.read_bytes()
     except OSError as error:
         problem = UnreadableImage(f"The file cannot be read: {error.strerror}.")
         return Incoming(name=path.name, data=None, size=0, problem=problem)
-    return Incoming(name=path.name, data=data, size=size if data is None else len(data))
+    return Incoming(name=path.name, data=data, size=len(data))
 
 
 def _wait(database: Database, arrivals: list[Arrival], progress: Progress) -> None:
@@ -106,9 +111,9 @@ def _wait(database: Database, arrivals: list[Arrival], progress: Progress) -> No
         time.sleep(0.2)
 
 
-def _entry(database: Database, arrival: Arrival, *, with_results: bool) -> dict[str, Any]:
+def _entry(database: Database, name: str, arrival: Arrival, *, with_results: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "name": arrival.name,
+        "name": displayable(name),
         "submission": arrival.submission_id,
         "status": arrival.status.value,
         "duplicate": arrival.duplicate,

@@ -133,7 +133,7 @@ Fracture Queue is ready. Research and education only, never diagnosis.
 
   Page    http://{shown}:{settings.port}/
   Inbox   {settings.inbox}
-          Drop radiographs (JPEG, PNG, BMP, TIFF, WebP) or folders here.
+          Drop radiographs (DICOM, JPEG, PNG, BMP, TIFF, WebP) or folders here.
   After   {settings.done} and {settings.failed}
   Model   {", ".join(models) or "none is active; see `fracture-queue models list`"}
   Logs    {settings.logs}

@@ -42,6 +42,8 @@ class RadiographFacts:
     source: Source
     received_at: datetime
     original_deleted_at: datetime | None  # by `retention`
+    patient_key: str | None  # the same for all files of a patient
+    about: dict[str, Any] | None  # what a DICOM header says of the picture: the fields of `DicomFacts`
 
 
 def radiograph_facts(session: Session, radiograph_id: int) -> RadiographFacts:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
@@ -42,6 +44,14 @@ class Submission:
     continues: int | None = None  # an earlier part of the same upload, whose row these files join
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What is kept in the store where it differs from what came."""
+
+    sha256: str
+    bytes: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Examined:
     """One file after the door: either `facts` (its original is in the store by now) or `problem`."""
@@ -51,8 +61,11 @@ class Examined:
     sha256: str | None  # None: too large to be read
     facts: ImageFacts | None = None
     storage_key: str = ""
+    stored: Stored | None = None  # None: as it came
+    patient_key: str | None = None
     problem: RejectedImage | None = None
     claim: str | None = None  # the inbox's folder below processing/
+    came_with: str | None = None  # the inbox's archive or folder that it came in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +121,7 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
             "height": facts.height,
             "bit_depth": facts.bit_depth,
             "bytes": file.bytes,
-            "storage_key": file.storage_key,
+            **_kept(file),
             "name": file.name,
             "source": submission.source,
             "received_at": at,
@@ -120,6 +133,7 @@ def record_intake(session: Session, submission: Submission, files: Sequence[Exam
     }
     insert_ignoring(session, RadiographRow, [radiographs[key] for key in sorted(radiographs, key=str)])
     _bring_back_originals(session, digests, submission.actor)
+    _store_anew(session, [file for file in files if file.facts and file.sha256 in before])
     ids: dict[str, list[int]] = {}
     found = select(RadiographRow.sha256, RadiographRow.id).where(RadiographRow.sha256.in_(digests))
     for digest, radiograph_id in session.execute(found.order_by(RadiographRow.sha256, RadiographRow.frame)):
@@ -149,6 +163,27 @@ def _bring_back_originals(session: Session, digests: Sequence[str], actor: str) 
     numbers = session.scalars(back).all()
     events = [Event(kind="original-back", actor=actor, radiograph_id=number) for number in numbers]
     record_events(session, now(session), events)
+
+
+def _kept(file: Examined) -> dict[str, Any]:
+    """Return the columns that say what is stored of a file and what its header says."""
+    dicom = file.facts.dicom if file.facts else None
+    return {
+        "storage_key": file.storage_key,
+        "stored_sha256": file.stored.sha256 if file.stored else None,
+        "stored_bytes": file.stored.bytes if file.stored else None,
+        "patient_key": file.patient_key,
+        "about": dataclasses.asdict(dicom) if dicom else None,
+    }
+
+
+def _store_anew(session: Session, files: Sequence[Examined]) -> None:
+    """Point to what was stored now where the same content was stored otherwise before: with names, or another key."""
+    for file in sorted(files, key=lambda each: each.sha256 or ""):
+        if file.facts and file.facts.dicom:
+            known = (RadiographRow.sha256 == file.sha256, RadiographRow.storage_key != file.storage_key)
+            said = {**_kept(file), "name": file.name, "searched": searched_lines([file.name])}
+            session.execute(update(RadiographRow).where(*known).values(**said))
 
 
 def continued(session: Session, submission: Submission) -> SubmissionRow | None:
@@ -200,6 +235,7 @@ def _record_arrivals(
             "error_words": str(file.problem) if file.problem else None,
             "received_at": at,
             "claim": file.claim,
+            "came_with": file.came_with,
         }
         for file in files
     ]

@@ -63,6 +63,7 @@ class Result:
     finished_at: datetime | None
     error: dict[str, str] | None  # code and words
     original_deleted: bool  # by `retention`: the picture is gone
+    patient_key: str | None  # of DICOM: a keyed hash, the same for all files of a patient
     unfinished: bool  # some model, this one or another, still has to answer or fail
     fracture: Fracture | None  # what the binary model says of it, whichever model was asked for; None: nothing yet
 
@@ -331,6 +332,7 @@ def _results(session: Session, rows: Sequence[_ResultRow]) -> list[Result]:
             finished_at=job.finished_at if job else None,
             error={"code": job.error_code, "words": job.error_words or ""} if job and job.error_code else None,
             original_deleted=radiograph.original_deleted_at is not None,
+            patient_key=radiograph.patient_key,
             unfinished=radiograph.id in unfinished,
             fracture=fractures.get(radiograph.id),
         )

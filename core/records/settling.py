@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.database import now
@@ -74,6 +74,34 @@ def _settled(session: Session, query: Select[ArrivalRow]) -> list[Settled]:
 def known_claims(session: Session, claims: Sequence[str]) -> set[str]:
     """Return which of these folders below `processing/` have an arrival."""
     return {claim for claim in session.scalars(select(ArrivalRow.claim).where(ArrivalRow.claim.in_(claims))) if claim}
+
+
+def members_of(session: Session, claim: str) -> tuple[set[str], int | None]:
+    """Return the claims of an archive's files that have an arrival, and the submission that they belong to."""
+    query = select(ArrivalRow.claim, ArrivalRow.submission_id).where(ArrivalRow.came_with == claim)
+    rows = session.execute(query).all()
+    return {row.claim for row in rows if row.claim}, rows[0].submission_id if rows else None
+
+
+def unsettled_members(session: Session, claim: str) -> bool:
+    """Whether some file of an archive, or of a folder, has not ended."""
+    query = select(ArrivalRow.id).where(ArrivalRow.came_with == claim, ArrivalRow.settled_at.is_(None)).limit(1)
+    return session.scalars(query).first() is not None
+
+
+def latest_settled(session: Session, came_with: str) -> tuple[bool, datetime | None]:
+    """Return whether anything came in an archive or a folder, and when the last of it ended; None: not all has."""
+    together = ArrivalRow.came_with == came_with
+    if session.scalars(select(ArrivalRow.id).where(together).limit(1)).first() is None:
+        return False, None
+    if unsettled_members(session, came_with):
+        return True, None
+    return True, session.scalars(select(func.max(ArrivalRow.settled_at)).where(together)).one()
+
+
+def opened_claims(session: Session, claims: Sequence[str]) -> set[str]:
+    """Return which of these folders below `processing/` hold an archive of which some file has an arrival."""
+    return {claim for claim in claims if members_of(session, claim)[1] is not None}
 
 
 def mark_settled(session: Session, arrival_ids: Sequence[int]) -> None:

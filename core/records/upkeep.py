@@ -30,9 +30,11 @@ class Original:
     """What the database knows of one stored file."""
 
     radiograph_id: int  # its first page
-    sha256: str
-    bytes: int
+    sha256: str  # of the content as it came
+    bytes: int  # likewise
     storage_key: str
+    stored_sha256: str | None  # of what is stored, where that differs
+    stored_bytes: int | None
 
 
 def lapsed_leases(session: Session, *, for_seconds: float) -> Stuck:
@@ -56,7 +58,14 @@ def quarantined_work(session: Session) -> Stuck:
 def originals(session: Session, *, after: int, limit: int) -> list[Original]:
     """Return the next stored files, in the order of their radiographs; pages after the first share their file's."""
     query = (
-        select(RadiographRow.id, RadiographRow.sha256, RadiographRow.bytes, RadiographRow.storage_key)
+        select(
+            RadiographRow.id,
+            RadiographRow.sha256,
+            RadiographRow.bytes,
+            RadiographRow.storage_key,
+            RadiographRow.stored_sha256,
+            RadiographRow.stored_bytes,
+        )
         .where(RadiographRow.id > after, RadiographRow.frame == 0, RadiographRow.original_deleted_at.is_(None))
         .order_by(RadiographRow.id)
         .limit(limit)
@@ -65,11 +74,13 @@ def originals(session: Session, *, after: int, limit: int) -> list[Original]:
 
 
 def known_contents(session: Session, digests: Sequence[str]) -> set[str]:
-    """Return which of these contents (sha256) some radiograph needs: it was made of them, and nobody deleted them."""
-    query = select(RadiographRow.sha256).where(
-        RadiographRow.sha256.in_(digests), RadiographRow.original_deleted_at.is_(None)
+    """Return which of these stored contents (sha256) some radiograph needs: made of them, and not deleted since."""
+    there = RadiographRow.original_deleted_at.is_(None)
+    stored = select(RadiographRow.stored_sha256).where(RadiographRow.stored_sha256.in_(digests), there)
+    as_it_came = select(RadiographRow.sha256).where(
+        RadiographRow.sha256.in_(digests), RadiographRow.stored_sha256.is_(None), there
     )
-    return set(session.scalars(query))
+    return {digest for query in (stored, as_it_came) for digest in session.scalars(query) if digest}
 
 
 def _stuck(session: Session, condition: ColumnElement[bool]) -> Stuck:

@@ -6,7 +6,7 @@ import unicodedata
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, text
 from sqlalchemy import UniqueConstraint as Unique
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -57,6 +57,12 @@ class ArrivalRow(Base):
             sqlite_where=text("status = 'rejected'"),
             postgresql_where=text("status = 'rejected'"),
         ),
+        Index(
+            "ix_arrivals_came_with",
+            "came_with",
+            sqlite_where=text("came_with IS NOT NULL"),
+            postgresql_where=text("came_with IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
@@ -69,6 +75,7 @@ class ArrivalRow(Base):
     error_words: Mapped[str | None] = mapped_column(Text)
     received_at: Mapped[datetime]
     claim: Mapped[str | None] = mapped_column(String(32), unique=True)  # the inbox's folder below processing/
+    came_with: Mapped[str | None] = mapped_column(String(40))  # the inbox's archive or folder that it came in
     settled_at: Mapped[datetime | None]  # when the inbox moved the file to done/ or failed/
 
 
@@ -76,7 +83,16 @@ class RadiographRow(Base):
     """One distinct image. `name`, `source` and `received_at` are those of its first arrival."""
 
     __tablename__ = "radiographs"
-    __table_args__ = (Unique("sha256", "frame"), Index("ix_radiographs_source", "source", "id"))
+    __table_args__ = (
+        Unique("sha256", "frame"),
+        Index("ix_radiographs_source", "source", "id"),
+        Index(
+            "ix_radiographs_stored_sha256",
+            "stored_sha256",
+            sqlite_where=text("stored_sha256 IS NOT NULL"),
+            postgresql_where=text("stored_sha256 IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64))  # of the content as it came
@@ -87,6 +103,10 @@ class RadiographRow(Base):
     bit_depth: Mapped[int]
     bytes: Mapped[int] = mapped_column(BigInteger)
     storage_key: Mapped[str] = mapped_column(String(128))
+    stored_sha256: Mapped[str | None] = mapped_column(String(64))  # None: it is stored as it came
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)  # likewise
+    patient_key: Mapped[str | None] = mapped_column(String(32))  # a keyed hash, the same for all files of a patient
+    about: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # what DICOM says of the picture
     name: Mapped[str] = mapped_column(Text)
     source: Mapped[Source] = mapped_column(words(Source))
     received_at: Mapped[datetime] = mapped_column(index=True)

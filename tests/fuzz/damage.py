@@ -5,12 +5,14 @@ Show one input again: `python -m tests.fuzz.damage SEED NUMBER > FILE`.
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
 import zlib
 from collections.abc import Callable
 
 import numpy as np
+import pydicom
 
 from tests.fuzz.originals import originals
 
@@ -28,6 +30,7 @@ _MAGICS = (
     b"MM\0*",
     b"II+\0",
     b"RIFF\0\0\0\0WEBP",
+    bytes(128) + b"DICM",
 )
 
 
@@ -231,12 +234,59 @@ def _tiff_pages(rng: Rng, data: bytes) -> bytes:
     return data[: table + length] + struct.pack(f"{order}I", len(data)) + data[table + length + 4 :] + pages
 
 
+_DICOM_NUMBERS = (
+    *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel"),
+    *("PlanarConfiguration", "NumberOfFrames", "WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept"),
+)
+_DICOM_WORDS = ("PhotometricInterpretation", "Modality", "VOILUTFunction", "BodyPartExamined", "SOPClassUID")
+_ODD_WORDS = (
+    "",
+    "MONOCHROME1",
+    "RGB",
+    "YBR_FULL",
+    "YBR_FULL_422",
+    "PALETTE COLOR",
+    "SIGMOID",
+    "CR",
+    "\\",
+    "1e400",
+    "-",
+)
+
+
+def _dicom_elements(rng: Rng, data: bytes) -> bytes:
+    """Other numbers and words in elements that are there or not, with lengths that are right."""
+    try:
+        made = pydicom.dcmread(io.BytesIO(data))
+        for _ in range(rng.integers(1, 4)):
+            if rng.integers(3):
+                name = _DICOM_NUMBERS[rng.integers(len(_DICOM_NUMBERS))]
+                setattr(made, name, int(rng.choice([_odd(rng) & 0xFFFF, 1, 8, 16, 12])))
+            else:
+                name = _DICOM_WORDS[rng.integers(len(_DICOM_WORDS))]
+                setattr(made, name, _ODD_WORDS[rng.integers(len(_ODD_WORDS))])
+        stream = io.BytesIO()
+        pydicom.dcmwrite(stream, made)
+    except Exception:  # damaged before
+        return _odd_number(rng, data)
+    return stream.getvalue()
+
+
+def _dicom_pixels(rng: Rng, data: bytes) -> bytes:
+    """Damage the pixel data alone, at the end of the file, where the decoders look."""
+    if not data:
+        return data
+    keep = len(data) - int(rng.integers(1, 1 + min(len(data), 3000)))
+    return data[:keep] + _pick(rng, (_flip_bits, _overwrite, _cut_out, _odd_number))(rng, data[keep:])
+
+
 ANY = (_flip_bits, _overwrite, _cut_off, _cut_out, _append, _wrong_beginning, _swap_blocks, _odd_number)
 _SPECIAL: dict[str, tuple[Callable[[Rng, bytes], bytes], ...]] = {
     "JPEG": (_jpeg_segments, _jpeg_segments, _jpeg_size, _jpeg_size, _jpeg_scans, _tags),
     "PNG": (_png_chunks, _png_chunks, _png_chunks, _png_size, _png_size, _tags),
     "BMP": (_bmp_header, _bmp_header, _bmp_header, _bmp_header),
     "TIFF": (_tags, _tags, _tags, _tags, _tags, _tiff_pages),
+    "DICOM": (_dicom_elements, _dicom_elements, _dicom_elements, _dicom_pixels, _dicom_pixels, _dicom_pixels),
     "WEBP": (_riff_chunks, _riff_chunks, _riff_chunks, _tags),
 }
 

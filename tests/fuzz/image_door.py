@@ -15,6 +15,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from core import images
 from core.database import Database
 from core.errors import RejectedImage
@@ -25,7 +27,7 @@ from core.records.intake import Submission
 from core.schema import migrate
 from core.settings import Settings
 from core.storage import FolderStore
-from core.tables import ArrivalStatus, Source
+from core.tables import ArrivalStatus, RadiographRow, Source
 from tests.conftest import add_model
 from tests.fuzz.damage import damaged
 from worker.notes import peak_memory_of
@@ -93,6 +95,10 @@ def main(folder: Path, seed: int, first: int, count: int) -> dict[str, Any]:
             taken = zip(intake.arrivals, chunk, strict=True)
             accepted |= {_sha256(file.data) for arrival, file in taken if arrival.status == ArrivalStatus.ACCEPTED}
             chunk = []
+    # Of DICOM, what is stored is not what came.
+    with database.reading() as session:
+        stored = dict(session.execute(select(RadiographRow.sha256, RadiographRow.stored_sha256)).tuples().all())
+    accepted = {stored.get(digest) or digest for digest in accepted}
     kept = {path.name: _sha256(path.read_bytes()) for path in store.folder.rglob("*") if path.is_file()}
     return {
         "inputs": count,

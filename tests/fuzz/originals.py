@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
+from tests.dicom_cases import MADE
+from tests.dicom_files import CAPTURE, compressed, dicom, ramp
 from tests.fakes import saved, tiff
 
 _SIDES = (24, 40)
@@ -40,6 +44,17 @@ def _deep(kind: str) -> np.ndarray[Any, Any]:
         return (ramp * 1e30).astype(kind)
     information = np.iinfo(kind)
     return (information.min + ramp * (float(information.max) - information.min) * 0.999).astype(kind)
+
+
+def _dicoms() -> Iterator[bytes]:
+    """Every way in which DICOM stores and compresses pictures, and every way to make them bright."""
+    for case in MADE:
+        if case.expected == "read":
+            yield case.make()
+    yield dicom(np.asarray(_grey("RGB")), bits=8, SOPClassUID=CAPTURE, Modality="OT")
+    # More of what a decoder written in C reads.
+    for syntax, bits in ((JPEGLosslessSV1, 8), (JPEGLSLossless, 8), (JPEG2000Lossless, 16), (RLELossless, 8)):
+        yield compressed(ramp(bits=bits), syntax, bits=bits)
 
 
 @cache
@@ -81,6 +96,7 @@ def originals() -> tuple[tuple[str, bytes], ...]:
     for kind in ("<u2", ">u2", "<i2", "<u4", ">u4", "<i4", "<f4", ">f4"):
         made.append(("TIFF", tiff(_deep(kind), white_is_zero=kind == ">u2", orientation=6)))
 
+    made.extend(("DICOM", data) for data in _dicoms())
     add("WEBP", _grey("RGB"), exif=_exif(), icc_profile=profile)
     add("WEBP", _grey("RGBA"), lossless=True)
     add("WEBP", _grey("RGBA"), save_all=True, append_images=[_grey("RGBA").rotate(90)])

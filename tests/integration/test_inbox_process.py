@@ -1,7 +1,9 @@
 """The inbox's own process, killed whenever it has files in hand, and at every step between claim and settle."""
 
+import io
 import signal
 import subprocess
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +49,41 @@ def test_an_inbox_that_is_killed_again_and_again_loses_and_doubles_nothing(insta
     with installation.database.reading() as session:
         for table in (RadiographRow, JobRow):
             assert session.scalar(select(func.count()).select_from(table)) == len(names)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_inbox_that_is_killed_within_an_archive_records_each_of_its_files_once(installation: Installation) -> None:
+    names = [f"{number}.png" for number in range(400)]
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for number, name in enumerate(names):
+            archive.writestr(name, draw_radiograph(number))
+    hidden = installation.settings.inbox / ".study"
+    hidden.write_bytes(stream.getvalue())
+    hidden.rename(installation.settings.inbox / "study.zip")
+
+    def arrivals() -> list[str]:
+        with installation.database.reading() as session:
+            return list(session.scalars(select(ArrivalRow.name)))
+
+    kills = 0
+    while kills < 3 and len(arrivals()) < len(names):
+        process, before = installation.start("inbox"), len(arrivals())
+        wait_until(lambda before=before: len(arrivals()) > before, within_seconds=PATIENCE, what="files are recorded")  # type: ignore[misc]
+        kill([process.pid])
+        process.wait(timeout=PATIENCE)
+        kills += 1
+    process = installation.start("inbox")
+
+    def is_settled() -> bool:
+        classify(installation)
+        return below(installation.settings.done) == ["study.zip", "study.zip.SUMMARY.csv"]
+
+    wait_until(is_settled, within_seconds=PATIENCE, what="the archive is settled")
+    process.terminate()
+    assert process.wait(timeout=PATIENCE) == 0
+    assert sorted(arrivals()) == sorted(names)
+    assert below(installation.settings.processing) == below(installation.settings.inbox) == []
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -26,6 +26,7 @@ from core.settings import Settings
 from core.storage import FolderStore
 from core.tables import ArrivalRow, CounterRow, JobRow, JobStatus, RadiographRow
 from tests.conftest import draw_radiograph
+from tests.dicom_files import dicom, ramp
 from tests.fakes import claimed, die, event_kinds, jobs_of, let_leases_run_out
 from tests.unit.desk import Clock, Desk
 from worker.doctor.ailments import Premises
@@ -382,6 +383,22 @@ def test_a_lost_original_is_brought_back_from_its_copy(desk: Desk, harm: Callabl
     assert verdict.found.examples == ("radiograph 1",)
     assert verdict.well
     assert stored.read_bytes() == data
+    assert found(desk, deep=True) == {}
+
+
+def test_a_lost_original_of_dicom_is_brought_back_without_the_patients_name(desk: Desk) -> None:
+    for number in (1, 2):
+        desk.drop(f"{number}.dcm", dicom(ramp() // number, PatientName="QUILLFEATHER", PatientID=str(number)))
+    desk.take()
+    desk.classify()
+    desk.inbox.settle()
+    assert found(desk, deep=True) == {}  # what is stored is not what came, and that is well
+    kept = path_of(desk, 1).read_bytes()
+    path_of(desk, 1).unlink()
+    _turn_a_bit(path_of(desk, 2))
+    assert found(desk, fix=True, deep=True)["originals"].well
+    assert path_of(desk, 1).read_bytes() == kept
+    assert b"QUILLFEATHER" not in kept
     assert found(desk, deep=True) == {}
 
 

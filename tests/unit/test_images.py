@@ -215,7 +215,7 @@ def test_an_empty_file_is_called_empty() -> None:
 )
 def test_a_file_of_another_kind_is_unsupported_whatever_its_name_says(data: bytes) -> None:
     for read in (inspect, decode):
-        with pytest.raises(UnsupportedFormat, match="not a JPEG, PNG, BMP, TIFF or WebP"):
+        with pytest.raises(UnsupportedFormat, match="not a JPEG, PNG, BMP, TIFF, WebP or DICOM"):
             read(data)
 
 
@@ -359,9 +359,9 @@ def test_a_large_deep_picture_is_stretched_strip_by_strip_as_if_it_were_small(mo
     for data in (tiff(levels, white_is_zero=True), tiff(levels.astype("<u4")), saved(Image.fromarray(colours), "PNG")):
         whole = decode(data)
         with monkeypatch.context() as patch:
-            patch.setattr(grey, "_STRIP_PIXELS", 7 * 300)
+            patch.setattr(grey, "STRIP_PIXELS", 7 * 300)
             assert (decode(data) == whole).all()
-            patch.setattr(grey, "_SAMPLED_PIXELS", 20_000)
+            patch.setattr(grey, "SAMPLED_PIXELS", 20_000)
             assert np.abs(decode(data) - whole.astype(int)).max() <= 2
 
 

@@ -106,8 +106,10 @@ def test_files_in_folders_keep_their_place(desk: Desk) -> None:
     assert desk.take() == 4
     desk.classify()
     desk.inbox.settle()
-    assert desk.below(desk.settings.done) == ["-rf.png", "SCAN.PNG", "study/deep/right.png", "study/left.png"]
-    assert {row.name for row in desk.arrivals()} == set(desk.below(desk.settings.done))
+    assert desk.below(desk.settings.done) == [
+        *("-rf.png", "SCAN.PNG", "study.SUMMARY.csv", "study/deep/right.png", "study/left.png"),
+    ]
+    assert {row.name for row in desk.arrivals()} | {"study.SUMMARY.csv"} == set(desk.below(desk.settings.done))
 
 
 def test_a_folder_that_is_moved_in_whole_needs_one_look(desk: Desk, tmp_path: Path) -> None:
@@ -257,7 +259,7 @@ def test_a_rejected_file_goes_to_failed_with_its_reason_and_is_not_tried_again(d
         "notes.png.reason.txt",
     ]
     reason = (desk.settings.failed / "notes.png.reason.txt").read_text()
-    assert reason == "The file is not a JPEG, PNG, BMP, TIFF or WebP image.\n"
+    assert reason == "The file is not a JPEG, PNG, BMP, TIFF, WebP or DICOM image.\n"
     assert desk.restart() == 0
     assert desk.take() == 0
 

@@ -162,6 +162,14 @@ class Row {
     this.state("none", "Waiting to be sent");
   }
 
+  // One of these files was an archive, so that more was answered than was sent.
+  unpacked(entries) {
+    this.ended = true;
+    const accepted = entries.filter((entry) => !entry.error).length;
+    this.node.querySelector(".note").textContent = "With what was in archives; each file is on the upload's own page.";
+    this.state("none", `${accepted} of ${entries.length} files accepted`);
+  }
+
   // Shows what the server says of the file; a file with several pages shows the first, and says so.
   show(entry) {
     this.arrival = entry.arrival;
@@ -398,7 +406,8 @@ class Upload {
 
   take(group, { status, body }, waiting) {
     if (body?.files) {
-      group.rows.forEach((row, index) => row.show(body.files[index]));
+      if (body.files.length === group.rows.length) group.rows.forEach((row, index) => row.show(body.files[index]));
+      else group.rows.forEach((row) => row.unpacked(body.files));
       if (!this.submission) this.made(body);
       this.follow();
       return;

@@ -9,11 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.ingest import Ingest
-from core.records.settling import Settled, known_claims, long_ended, recorded_lately
+from core.records.settling import Settled, known_claims, long_ended, opened_claims, recorded_lately
 from core.retention import SAFE_AGE_SECONDS
 from worker.doctor.ailments import Ailment, Check, Premises
 from worker.inbox import Inbox, file_below
 from worker.moving import move_aside
+from worker.sidecars import leave_with
 
 #: The inbox process tries again after at most half a minute, and moves finished files within seconds.
 _PATIENCE_SECONDS = 120.0
@@ -33,7 +34,8 @@ def _put_back(premises: Premises) -> None:
         path = file_below(claim)
         if path is not None:
             with suppress(FileNotFoundError):  # another doctor was faster
-                move_aside(path, premises.settings.inbox, path.relative_to(claim))
+                back = move_aside(path, premises.settings.inbox, path.relative_to(claim))
+                leave_with(claim, back, premises.settings.failed, path.relative_to(claim))
             _remove_empty_tree(claim)
 
 
@@ -65,6 +67,8 @@ def _unrecorded(premises: Premises) -> list[Path]:
     for claims in _claims(premises, older_than=patience):
         with premises.database.reading() as session:
             known = known_claims(session, claims)
+            # Put back, an archive that is half recorded would come in twice; the inbox goes on with it.
+            known |= opened_claims(session, [claim for claim in claims if claim not in known])
         found += [premises.settings.processing / claim for claim in claims if claim not in known]
     return [claim for claim in found if _is_quiet(file_below(claim), patience)]
 

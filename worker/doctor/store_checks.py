@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from core.pseudonyms import Pseudonyms
 from core.records.upkeep import Original, known_contents, originals
 from core.retention import SAFE_AGE_SECONDS, discard
 from core.storage import key_of
@@ -37,9 +38,22 @@ def _bring_back(premises: Premises) -> None:
             data = path.read_bytes() if path.stat().st_size in sizes else b""
         except OSError:
             continue  # moved on meanwhile
-        digest = hashlib.sha256(data).hexdigest()
-        if wanted.pop(digest, None):
-            premises.store.restore(data, digest)
+        original = wanted.pop(hashlib.sha256(data).hexdigest(), None)
+        if original is not None:
+            _restore(premises, original, data)
+
+
+def _restore(premises: Premises, original: Original, data: bytes) -> None:
+    """Write an original anew from its content as it came; of DICOM without the patient's name, as it was stored."""
+    if original.stored_sha256 is None:
+        premises.store.restore(data, original.sha256)
+        return
+    from core.dicom.profile import deidentified
+
+    left = deidentified(data, Pseudonyms.of(premises.settings)).data
+    # With another key the content would be another one; sending the file in again then mends it.
+    if hashlib.sha256(left).hexdigest() == original.stored_sha256:
+        premises.store.restore(left, original.stored_sha256)
 
 
 def _examine_half_written(premises: Premises) -> Ailment | None:
@@ -84,9 +98,9 @@ def _damaged(premises: Premises) -> Iterator[Original]:
 def _is_whole(premises: Premises, original: Original) -> bool:
     path = premises.store.path(original.storage_key)
     try:
-        if path.stat().st_size != original.bytes:
+        if path.stat().st_size != (original.stored_bytes or original.bytes):
             return False
-        return not premises.deep or _sha256(path) == original.sha256
+        return not premises.deep or _sha256(path) == (original.stored_sha256 or original.sha256)
     except OSError:
         return False
 
