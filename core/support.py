@@ -131,13 +131,6 @@ def _about(settings: Settings) -> dict[str, Any]:
     }
 
 
-#: Of the queue's figures; what else there is names machines and people, or is words.
-_QUEUE_KEYS = (
-    *(status.value for status in JobStatus),
-    *("rejected", "oldest_waiting_seconds", "images_per_second", "rates", "seconds_to_finish", "waited", "ran"),
-)
-
-
 def _database(settings: Settings) -> dict[str, Any]:
     database = open_installation(settings)
     question = "SELECT sqlite_version()" if database.is_sqlite else "SHOW server_version"
@@ -147,17 +140,32 @@ def _database(settings: Settings) -> dict[str, Any]:
 
 def _queue(settings: Settings) -> dict[str, Any]:
     with open_installation(settings).reading() as session:
-        figures = queue_figures(session, settings).document()
+        figures = queue_figures(session, settings)
         models = session.execute(
             select(ModelVersionRow.id, ModelVersionRow.task, ModelVersionRow.active, ModelVersionRow.installed)
         ).all()
-    told = {name: value for name, value in figures.items() if name in _QUEUE_KEYS}
-    workers = [
-        {name: worker[name] for name in ("state", "engine", "holds", "seen_seconds_ago", "memory_bytes")}
-        for worker in figures["workers"]
-    ]
-    failures = [{name: cause[name] for name in ("code", "count", "passing")} for cause in figures["failures"]]
-    return {**told, "failures": failures, "workers": workers, "models": [dict(model._mapping) for model in models]}
+    # Each by name: the figures' own document holds names of machines, and words that people gave for a pause.
+    return {
+        **{status.value: count for status, count in figures.counts.items()},
+        "rejected": figures.rejected,
+        "oldest_waiting_seconds": figures.oldest_waiting_seconds,
+        "images_per_second": figures.images_per_second,
+        "seconds_to_finish": figures.seconds_to_finish,
+        "pauses": len(figures.pauses),
+        "machines": len(figures.hosts),
+        "mains": [{"state": main.state.value, "connected": main.connected} for main in figures.mains],
+        "workers": [
+            {
+                "state": worker.state.value,
+                "engine": worker.engine,
+                "holds": worker.holds,
+                "held_seconds": worker.held_seconds,
+                "memory_bytes": worker.memory_bytes,
+            }
+            for worker in figures.workers
+        ],
+        "models": [dict(model._mapping) for model in models],
+    }
 
 
 def _failures(settings: Settings) -> dict[str, Any]:

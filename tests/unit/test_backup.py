@@ -162,6 +162,7 @@ def test_a_backup_made_under_load_is_restored_whole_on_either_database(
         unclaimed = session.scalars(select(JobRow).where(JobRow.status == JobStatus.WAITING)).all()
         assert all(job.lease_token is None and job.attempts == 0 and job.rung_at is None for job in unclaimed)
         assert reviews_of(session, 1) == []
+        assert [result.name for result in list_results(session, Filters(name="101.PNG"), limit=5)] == ["101.png"]
     assert counts[JobStatus.RUNNING] == 0
     assert sum(counts.values()) == manifest.rows["jobs"]
     assert counts[JobStatus.FAILED] == 2

@@ -23,6 +23,7 @@ from core.records.filters import Filters
 from core.records.models import set_active
 from core.records.results import list_results
 from core.schema import MIGRATIONS, check_schema, expected_revision, found_revision, migrate
+from core.settings import Settings
 from core.tables import JobRow, JobStatus, PredictionRow
 from tests.conftest import PROJECT, add_model
 from tests.fakes import claim, event_kinds, some_answer, take_in
@@ -186,7 +187,7 @@ def test_the_first_releases_data_come_through_every_step(first_release: Database
         assert rejected_arrivals(session) == 1
         results = list_results(session, Filters(), limit=10)
         facts, answers, arrivals = radiograph_facts(session, 1), answers_of(session, 1), ways_in(session, 1)
-        assert queue_figures(session, heard_within_seconds=10).unfinished == 2
+        assert queue_figures(session, Settings()).unfinished == 2
     assert [(each.id, each.status, each.label) for each in results] == [
         (4, JobStatus.WAITING, None),
         (3, JobStatus.RUNNING, None),
