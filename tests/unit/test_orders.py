@@ -48,10 +48,18 @@ def end(database: Database, *ends: str | None) -> None:
         store_outcomes(session, taken, outcomes, "worker@test:1")
 
 
+def lengthen_pauses(database: Database) -> None:
+    """What pauses would be due again while a slow machine is still at the test."""
+    with database.transaction() as session:
+        pausing = update(JobRow).where(JobRow.status == JobStatus.WAITING, JobRow.error_code > "")
+        session.execute(pausing.values(available_at=now(session) + timedelta(hours=1)))
+
+
 def test_one_cause_is_tried_again_and_the_others_stay_explained(database: Database, model_id: int) -> None:
     rung: list[int] = []
     take_in(database, *range(5))
     end(database, None, "unreadable", "store-unavailable", "store-unavailable!", "quarantined")
+    lengthen_pauses(database)
 
     jobs = orders.retry(database, rung.append, actor="user:anna", code="store-unavailable")
 
@@ -178,6 +186,7 @@ def test_causes_are_grouped_with_counts_and_examples(database: Database, model_i
         assert causes(session) == ()
     take_in(database, *range(7))
     end(database, None, "unreadable", "unreadable", "unreadable", "store-unavailable!", "store-unavailable", None)
+    lengthen_pauses(database)
     with database.reading() as session:
         first, second = causes(session)
         assert second.next_try is not None
