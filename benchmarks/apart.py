@@ -55,8 +55,8 @@ def _scene(generator: Generator, width: int, height: int) -> NDArray[Any]:
     picture = generator.uniform(90, 230, 3) * (1 - 0.4 * y[:, :, np.newaxis].clip(0, 1))
     far = np.full(x.shape, np.inf)
     down = rays[:, :, 1] < -0.02
-    reach = np.where(down, -1 / np.where(down, rays[:, :, 1], -1), np.inf)
-    floor = np.floor(np.where(down, rays[:, :, 0] * reach, 0) * 1.5) + np.floor(np.where(down, reach, 0) * 1.5)
+    reach = np.where(down, -1 / np.where(down, rays[:, :, 1], -1), 0)
+    floor = np.floor(rays[:, :, 0] * reach * 1.5) + np.floor(reach * 1.5)
     tiles = np.where((floor % 2 == 0)[:, :, np.newaxis], generator.uniform(20, 230, 3), generator.uniform(20, 230, 3))
     picture = np.where(down[:, :, np.newaxis], tiles, picture)
     far[down] = reach[down]
@@ -152,8 +152,7 @@ def _photographed_page(generator: Generator, width: int, height: int) -> NDArray
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     light = 1 - 0.25 * np.hypot(x - generator.uniform(-1, 1), y - generator.uniform(-1, 1))
     levels = np.asarray(askew.filter(ImageFilter.GaussianBlur(0.7))) * light + generator.normal(0, 4, x.shape)
-    shown: NDArray[Any] = levels[:, :, np.newaxis] * generator.uniform((0.95, 0.9, 0.8), 1.0)
-    return shown
+    return np.asarray(levels[:, :, np.newaxis] * generator.uniform((0.95, 0.9, 0.8), 1.0))
 
 
 def _cells(generator: Generator, width: int, height: int) -> NDArray[Any]:
@@ -166,8 +165,7 @@ def _cells(generator: Generator, width: int, height: int) -> NDArray[Any]:
         nearer = (far := (x - across) ** 2 + (y - down) ** 2) < distance
         distance[nearer], owner[nearer] = far[nearer], number
     colours = generator.uniform(40, 220) + generator.normal(0, 30, (len(points), 1)) + generator.normal(0, 8, (1, 3))
-    mosaic: NDArray[Any] = colours[owner] * (1 - 0.3 * distance / distance.max())[:, :, np.newaxis]
-    return mosaic
+    return np.asarray(colours[owner] * (1 - 0.3 * distance / distance.max())[:, :, np.newaxis])
 
 
 def _screenshot(generator: Generator, width: int, height: int) -> Image.Image:

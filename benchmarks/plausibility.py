@@ -59,13 +59,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="pictures of each made-up kind")
     asked = parser.parse_args()
     classifier = shipped_classifier()
-    real = [measure(name, test_files(asked.data / name, asked.every), classifier) for name in SETS]
+    real = [measure(name, real_files(asked.data / name, asked.every), classifier) for name in SETS]
     _print_rows("Test radiographs", "flagged by a word", [(row, row.flagged) for row in real])
     apart = [measure(kind, drawn(kind, draw_apart, asked.count), classifier) for kind in kinds()]
     _print_rows("Made-up, kinds never chosen on", "caught", [(row, row.caught) for row in [*apart, total(apart)]])
     known = [measure(kind, drawn(kind, draw, asked.count), classifier) for kind in KINDS]
     _print_rows("Made-up, other seeds of known kinds", "caught", [(row, row.caught) for row in [*known, total(known)]])
-    files = [file for name in SETS for file in test_files(asked.data / name, asked.every * 10)]
+    files = [file for name in SETS for file in real_files(asked.data / name, asked.every * 10)]
     spoilt = [measure(name, (spoil(file) for file in files), classifier) for name, spoil in spoilings().items()]
     _print_rows("Test radiographs, spoilt", "flagged by a word", [(row, row.flagged) for row in spoilt])
 
@@ -76,7 +76,7 @@ def shipped_classifier() -> Classifier:
     return load_classifier(bundles[-1], "litert")
 
 
-def test_files(folder: Path, every: int) -> list[bytes]:
+def real_files(folder: Path, every: int) -> list[bytes]:
     """Return every n-th file of a test split."""
     with (folder / "MANIFEST.csv").open(newline="", encoding="utf-8") as stream:
         paths = [row["path"] for row in csv.DictReader(stream) if row["split"] == "test"]

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.apart import draw_apart, kinds
-from benchmarks.plausibility import SETS, drawn, measure, shipped_classifier, spoilings, test_files, total
+from benchmarks.plausibility import SETS, drawn, measure, real_files, shipped_classifier, spoilings, total
 from core.images import decode, decode_with_colours
 from core.plausibility import WORDS, implausible, sentence_of
 from core.preprocessing import read_model_input, read_radiograph
-from tests.conftest import draw_radiograph
+from tests.conftest import PROJECT, draw_radiograph
 from tests.fakes import black_png, saved
 from training.strangers import draw
 
@@ -86,9 +86,15 @@ def test_people_read_a_sentence_and_only_where_there_is_reason() -> None:
     assert all(not words.endswith(".") for words in WORDS.values())
 
 
+def test_the_page_of_uploads_says_the_same_words() -> None:
+    script = (PROJECT / "web" / "static" / "upload.js").read_text(encoding="utf-8")
+    for word, reason in WORDS.items():
+        assert f'{word if word.isidentifier() else chr(34) + word + chr(34)}: "{reason}",' in script
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_few_real_radiographs_are_flagged(name: str, data_folder: Path) -> None:
-    files = test_files(data_folder / name, _EVERY)
+    files = real_files(data_folder / name, _EVERY)
     words = [words_of(data) for data in files]
     # Of a part, as many as chance may bring of two in a hundred, those that are several on one plate apart.
     assert sum(bool(each) and each != ("several",) for each in words) <= 0.02 * len(files) + 2
@@ -96,14 +102,14 @@ def test_few_real_radiographs_are_flagged(name: str, data_folder: Path) -> None:
 
 def test_most_pictures_of_other_kinds_are_caught() -> None:
     classifier = shipped_classifier()
-    rows = [measure(kind, drawn(kind, draw_apart, 3), classifier) for kind in kinds()]
+    rows = [measure(kind, drawn(kind, draw_apart, 2), classifier) for kind in kinds()]
     whole = total(rows)
     assert whole.caught >= _CAUGHT * whole.pictures, rows
 
 
 @pytest.mark.parametrize("word", ["inverted", "clipped", "screenshot", "several"])
 def test_spoilt_radiographs_get_their_word_mostly(word: str, data_folder: Path) -> None:
-    files = [file for name in SETS for file in test_files(data_folder / name, 40)]
+    files = [file for name in SETS for file in real_files(data_folder / name, 40)]
     for name, spoil in spoilings().items():
         if name.startswith(word) and "black" not in name:
             found = [words_of(spoil(file)) for file in files]
@@ -113,7 +119,7 @@ def test_spoilt_radiographs_get_their_word_mostly(word: str, data_folder: Path) 
 @pytest.mark.long
 @pytest.mark.parametrize("name", SETS)
 def test_at_most_two_of_a_hundred_test_radiographs_are_flagged(name: str, data_folder: Path) -> None:
-    files = test_files(data_folder / name, 1)
+    files = real_files(data_folder / name, 1)
     words = [words_of(data) for data in files]
     wrongly = sum(bool(each) and each != ("several",) for each in words)
     assert wrongly <= _WRONGLY * len(files), words

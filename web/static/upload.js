@@ -27,6 +27,19 @@ const STATES = {
 };
 
 // As web/words.py has them.
+// As core/plausibility.py has them; a test compares.
+const UNJUDGED = {
+  "too-small": "too small",
+  "extreme-aspect": "a strip, far too long for its width",
+  blank: "blank, or nothing but a shade",
+  colour: "a colour photograph or drawing",
+  text: "text or a plot",
+  inverted: "light and dark are exchanged",
+  clipped: "nothing but black and white",
+  screenshot: "a screenshot or a page with a border",
+  several: "several pictures on one sheet",
+};
+const UNFIT = ["too-small", "extreme-aspect", "inverted", "screenshot", "clipped", "several"];
 const FLAGS = {
   doubtful: "The model is unsure; a person should look.",
   "unlike-radiographs": "Unlike the radiographs that the model knows; perhaps not a radiograph.",
@@ -186,6 +199,13 @@ class Row {
       return this.state(result.status, STATES[result.status] ?? "Not asked", ENDED.includes(result.status) ? result.error?.words : "");
     }
     const answer = [];
+    const flags = new Set([...result.flags, ...(first?.flags ?? [])]);
+    const unjudged = Object.keys(UNJUDGED).filter((word) => flags.has(word));
+    if (unjudged.length) {
+      const start = unjudged.every((word) => UNFIT.includes(word)) ? "Not judged" : "Not judged as a radiograph";
+      answer.push(this.label(`${start}: ${unjudged.map((word) => UNJUDGED[word]).join(", ")}`, result.page));
+      return this.node.querySelector(".answer").replaceChildren(...answer);
+    }
     const suspected = !first || !/^(no|non|not)-|^normal/.test(first.label);
     if (first) {
       answer.push(
@@ -205,7 +225,7 @@ class Row {
         this.bar(result.confidence),
       );
     }
-    for (const flag of new Set([...result.flags, ...(first?.flags ?? [])])) {
+    for (const flag of flags) {
       answer.push(element("span", "flag", FLAGS[flag] ?? readable(flag)));
     }
     return this.node.querySelector(".answer").replaceChildren(...answer);
