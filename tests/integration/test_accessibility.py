@@ -122,10 +122,12 @@ def test_axe_finds_nothing_on_any_page(filled: ServedSite, browser: webdriver.Ch
     assert violations(browser, filled, *every, *states) == []
 
 
+@pytest.mark.long
 def test_axe_finds_nothing_on_pages_without_anything(site: ServedSite, browser: webdriver.Chrome) -> None:
     assert violations(browser, site, "/results", "/queue", "/review", "/review/figures", "/review?reading=2") == []
 
 
+@pytest.mark.long
 def test_axe_finds_nothing_where_people_sign_in(site: ServedSite, browser: webdriver.Chrome) -> None:
     site.take_in(1)
     site.classify()

@@ -50,6 +50,7 @@ def test_the_queue_page_keeps_itself_fresh_and_one_click_tries_a_cause_again(
     assert complaints(browser) == []
 
 
+@pytest.mark.long
 def test_a_page_whose_server_is_away_says_that_its_figures_are_old(
     site: ServedSite, browser: webdriver.Chrome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,8 +95,9 @@ def two_workers(installation: Installation) -> Iterator[tuple[subprocess.Popen[b
         yield installation.start_worker(), installation.start_worker()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("jobs", [200, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("jobs", [200, pytest.param(2000, marks=pytest.mark.timeout(1800))])
 def test_figures_add_up_and_name_who_is_in_trouble_while_workers_hang_and_die_and_redis_restarts(
     jobs: int,
     installation: Installation,

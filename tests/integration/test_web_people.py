@@ -58,6 +58,7 @@ def test_another_model_is_asked_and_the_page_follows(site: ServedSite, browser: 
     assert complaints(browser) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_name_and_a_note_that_are_scripts_do_nothing(
     site: ServedSite, browser: webdriver.Chrome, script: str
@@ -75,6 +76,7 @@ def test_a_name_and_a_note_that_are_scripts_do_nothing(
     assert complaints(browser) == []
 
 
+@pytest.mark.long
 def test_keys_in_a_field_are_letters(site: ServedSite, browser: webdriver.Chrome) -> None:
     site.take_in(1)
     site.classify("spiral", 0.4)

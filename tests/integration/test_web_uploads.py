@@ -97,6 +97,7 @@ def test_dropped_files_and_folders_become_one_submission_that_is_followed_to_its
     assert complaints(browser) == []
 
 
+@pytest.mark.long
 def test_a_chosen_folder_is_sent_with_what_is_in_it(site: ServedSite, browser: webdriver.Chrome, folder: Path) -> None:
     browser.get(site.address)
     browser.find_element(By.ID, "folder").send_keys(str(folder))
@@ -108,6 +109,7 @@ def test_a_chosen_folder_is_sent_with_what_is_in_it(site: ServedSite, browser: w
     assert sorted(each["name"] for each in named) == ["ward/left/b.png", "ward/left/deep/c.png"]
 
 
+@pytest.mark.long
 def test_hundreds_of_files_are_sent_a_few_at_a_time_while_the_page_answers(
     site: ServedSite, browser: webdriver.Chrome, tmp_path: Path
 ) -> None:
@@ -171,6 +173,7 @@ def test_what_was_not_sent_is_sent_again_and_nothing_twice(
     said(browser, "6 of 6 files finished.")
 
 
+@pytest.mark.long
 def test_an_unchanged_page_costs_an_empty_answer_and_a_hidden_one_waits_until_it_is_seen(
     site: ServedSite, browser: webdriver.Chrome
 ) -> None:
