@@ -110,7 +110,7 @@ def test_the_whole_data_set_with_bad_files_among_it(
     assert pool <= set(children_of(worker)), "no pool process died"
 
 
-@pytest.mark.parametrize("victim", ["the worker's main process", "a pool child"])
+@pytest.mark.parametrize("victim", [pytest.param("the worker's main process", marks=pytest.mark.long), "a pool child"])
 def test_killing_the_worker_three_times_loses_and_doubles_nothing(
     installation: Installation, manifest: list[dict[str, str]], victim: str
 ) -> None:

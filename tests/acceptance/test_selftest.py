@@ -57,6 +57,7 @@ def test_it_finds_a_sound_installation_well(tmp_path: Path) -> None:
     assert len(document["steps"]) == 7
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 def test_on_the_configured_database_and_broker_it_leaves_rows_and_keys_as_they_were(
     tmp_path: Path, database_url: str, redis: RedisServer
 ) -> None:

@@ -97,7 +97,8 @@ def main(folder: Path, seed: int, first: int, count: int) -> dict[str, Any]:
             chunk = []
     # Of DICOM, what is stored is not what came.
     with database.reading() as session:
-        stored = dict(session.execute(select(RadiographRow.sha256, RadiographRow.stored_sha256)).tuples().all())
+        rows = session.execute(select(RadiographRow.sha256, RadiographRow.stored_sha256))
+        stored = {row.sha256: row.stored_sha256 for row in rows}
     accepted = {stored.get(digest) or digest for digest in accepted}
     kept = {path.name: _sha256(path.read_bytes()) for path in store.folder.rglob("*") if path.is_file()}
     return {

@@ -16,7 +16,8 @@ def run(*arguments: str) -> dict[str, Any]:
     return dict(json.loads(result.stdout))
 
 
-@pytest.mark.parametrize("engine", ["openvino", pytest.param("onnxruntime", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_engines_take_turns_and_answer_alike(engine: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("FRACTURE_MODELS", str(tmp_path))
     document = run("engines", "--rounds", "2", "--seconds", "0.1", "--engine", engine)

@@ -102,6 +102,7 @@ def test_a_report_is_one_file(form: str, start: str, bundle: Bundle, bars: Path,
     assert isinstance(unwritable.exception, ConfigurationError)
 
 
+@pytest.mark.long
 def test_a_run_without_folds_falls_back_to_valid_and_says_so(bars: Path, tmp_path: Path) -> None:
     plain = make_bundle(make_run(bars, tmp_path / "run"), tmp_path / "models", "--radiographs", str(bars))
     card = plain.card.document

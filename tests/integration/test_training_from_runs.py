@@ -30,6 +30,7 @@ def answers_of(run: Path) -> Any:
     return model.predict(pictures, verbose=0)
 
 
+@pytest.mark.long
 def test_an_ensemble_answers_with_the_mean_and_is_published_like_a_run(
     bars: Path, run_with_folds: Path, tmp_path: Path
 ) -> None:
