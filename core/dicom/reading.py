@@ -235,7 +235,9 @@ def _refuse_cut_off(dataset: Dataset) -> None:
     expected = native_bytes(dataset)
     try:
         found = len(dataset.PixelData)
-    except Exception:
+    except MemoryError:
+        raise
+    except Exception:  # pydicom reads elements when they are asked for, and damaged ones raise almost anything
         found = 0
     if found < expected:
         raise UnreadableImage(f"The picture data are cut off: {found} of {expected} bytes are there.")
@@ -250,6 +252,8 @@ def _spacing(dataset: Dataset) -> dict[str, Any]:
     for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
         try:
             values = [float(value) for value in dataset.get(name) or ()]
+        except MemoryError:
+            raise
         except Exception:  # a damaged value is no value  # noqa: S112
             continue
         if len(values) == 2 and all(math.isfinite(value) and 0 < value < 1000 for value in values):
@@ -288,5 +292,7 @@ def items_of(dataset: Dataset, name: str) -> Sequence[Dataset]:
         if isinstance(value, bytes) and len(value) > MOST_SEQUENCE_BYTES:
             return ()
         return tuple(dataset.get(name) or ())
-    except Exception:
+    except MemoryError:
+        raise
+    except Exception:  # likewise
         return ()
