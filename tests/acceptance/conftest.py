@@ -10,13 +10,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from core.database import Database
 from core.settings import Settings
+from core.tables import JobRow, JobStatus
 from tests.conftest import FAST, PROJECT, ten_class_folder, wait_until
 
 COMMAND = [sys.executable, "-m", "cli.main"]
@@ -64,6 +67,7 @@ class Installation:
         }
         self.settings = Settings.from_env(self.environment)
         self.process: subprocess.Popen[str] | None = None
+        self._database: Database | None = None
         self._output = home.parent / "up.out"
 
     @property
@@ -86,6 +90,8 @@ class Installation:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
+        if self._database is not None:
+            self._database.dispose()
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(timeout=60)
@@ -104,6 +110,18 @@ class Installation:
     def queue(self) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(self.run("queue", "--json").stdout)
         return result
+
+    def count(self, *statuses: JobStatus) -> int:
+        """Count jobs. Who waits asks here: a command each time would take the processor from what is waited for."""
+        if self._database is None:
+            self._database = self.database()
+        with self._database.reading() as session:
+            return session.scalar(select(func.count()).select_from(JobRow).where(JobRow.status.in_(statuses))) or 0
+
+    def wait_for_done(self, jobs: int, *, within_seconds: float = 60) -> None:
+        wait_until(
+            lambda: self.count(JobStatus.DONE) == jobs, within_seconds=within_seconds, what=f"{jobs} jobs are done"
+        )
 
     def results(self, *arguments: str) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = json.loads(self.run("results", "--format", "json", *arguments).stdout)
@@ -151,7 +169,21 @@ class Installation:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    made = Installation(tmp_path / "home")
+    """An installation of the test's own, which may be hurt."""
+    with running(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One installation for all tests of a file that hurt nothing; a start takes ten seconds of processor time."""
+    with running(tmp_path_factory.mktemp("shared")) as made:
+        yield made
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Installation]:
+    made = Installation(folder / "home")
     made.start()
     yield made
     made.stop()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from core.tables import JobStatus
 from tests.acceptance.conftest import COMMAND, Installation, free_port
 from tests.conftest import PROJECT, ten_class_folder
 
@@ -55,16 +56,17 @@ def test_classify_names_each_bad_file_and_answers_for_the_good(test_radiographs:
 
 
 def test_submit_waits_with_a_progress_bar_and_shows_the_answers(
-    installation: Installation, test_radiographs: list[Path], tmp_path: Path
+    shared_installation: Installation, test_radiographs: list[Path], tmp_path: Path
 ) -> None:
     folder = tmp_path / "radiographs"
     folder.mkdir()
     for path in test_radiographs[:12]:
         shutil.copy(path, folder)
+    done_before = shared_installation.count(JobStatus.DONE)
     leader, follower = pty.openpty()
     with subprocess.Popen(
         [*COMMAND, "submit", str(folder), "--wait", "--json"],
-        env={**installation.environment, "TERM": "xterm", "COLUMNS": "100"},
+        env={**shared_installation.environment, "TERM": "xterm", "COLUMNS": "100"},
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         stderr=follower,
@@ -87,39 +89,41 @@ def test_submit_waits_with_a_progress_bar_and_shows_the_answers(
     assert "Classifying" in shown.decode() and "12/12" in shown.decode()
     assert len(entries) == 12
     assert all(entry["results"][0]["status"] == "done" for entry in entries)
-    again = installation.run("submit", str(folder), "--json")
+    again = shared_installation.run("submit", str(folder), "--json")
     assert [entry["duplicate"] for entry in json.loads(again.stdout)] == [True] * 12
-    assert installation.queue()["done"] == 12
+    assert shared_installation.queue()["done"] == done_before + 12
 
 
 def test_results_come_as_table_json_csv_and_parquet(
-    installation: Installation, test_radiographs: list[Path], tmp_path: Path
+    shared_installation: Installation, test_radiographs: list[Path], tmp_path: Path
 ) -> None:
     import pyarrow.parquet
 
     evil = tmp_path / "=cmd()|' /C calc'!A0.jpg".replace("/", "")
-    shutil.copy(test_radiographs[0], evil)
-    assert installation.run("submit", str(evil), str(test_radiographs[1]), "--wait").returncode == 0
+    shutil.copy(test_radiographs[20], evil)
+    submitted = shared_installation.run("submit", str(evil), str(test_radiographs[21]), "--wait", "--json")
+    assert submitted.returncode == 0
+    here = ("--submission", str(json.loads(submitted.stdout)[0]["submission"]))
 
-    rows = list(csv.DictReader(io.StringIO(installation.run("results", "--format", "csv").stdout)))
-    table = installation.run("results").stdout
-    installation.run("results", "--format", "parquet", "--output", str(tmp_path / "results.parquet"))
+    rows = list(csv.DictReader(io.StringIO(shared_installation.run("results", *here, "--format", "csv").stdout)))
+    table = shared_installation.run("results", *here).stdout
+    shared_installation.run("results", *here, "--format", "parquet", "--output", str(tmp_path / "results.parquet"))
     parquet = pyarrow.parquet.read_table(tmp_path / "results.parquet").to_pylist()
 
-    assert [row["name"] for row in rows] == [test_radiographs[1].name, f"'{evil.name}"]
+    assert sorted(row["name"] for row in rows) == sorted([test_radiographs[21].name, f"'{evil.name}"])
     assert table.count("done") == 2
     assert [row["id"] for row in parquet] == [int(row["id"]) for row in rows]
-    for result, row in zip(installation.results(), rows, strict=True):
+    for result, row in zip(shared_installation.results(*here), rows, strict=True):
         assert float(row["confidence"]) == pytest.approx(result["confidence"])
         assert float(row[result["label"]]) == pytest.approx(result["confidence"])
     label = rows[0]["label"]
-    assert {result["label"] for result in installation.results("--label", label)} == {label}
-    assert installation.results("--since", "1h", "--limit", "1")[0]["id"] == int(rows[0]["id"])
-    assert installation.results("--min-confidence", "1.0") == []
+    assert {result["label"] for result in shared_installation.results("--label", label)} == {label}
+    assert shared_installation.results("--since", "1h", "--limit", "1")[0]["id"] == int(rows[0]["id"])
+    assert shared_installation.results("--min-confidence", "1.0") == []
 
 
-def test_check_says_what_is_well_and_what_is_not(installation: Installation, tmp_path: Path) -> None:
-    well = installation.run("check", "--json")
+def test_check_says_what_is_well_and_what_is_not(shared_installation: Installation, tmp_path: Path) -> None:
+    well = shared_installation.run("check", "--json")
     nothing = run("check", FRACTURE_HOME=str(tmp_path / "nothing"))
 
     assert well.returncode == 0, well.stdout

@@ -35,8 +35,8 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def all_ended(installation: Installation, jobs: int) -> bool:
-    figures = installation.queue()
-    return figures["waiting"] + figures["running"] == 0 and figures["done"] + figures["failed"] >= jobs
+    left = installation.count(JobStatus.WAITING, JobStatus.RUNNING)
+    return left == 0 and installation.count(JobStatus.DONE, JobStatus.FAILED) >= jobs
 
 
 def test_100_radiographs_dropped_at_once_become_100_answers(

@@ -14,6 +14,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from core.tables import JobStatus
 from tests.acceptance.conftest import Installation
 from tests.conftest import skip_at_home, wait_until
 
@@ -63,9 +64,9 @@ def errors_of(browser: webdriver.Chrome) -> list[str]:
 
 
 def test_three_files_uploaded_in_the_browser_become_three_predictions(
-    installation: Installation, browser: webdriver.Chrome, test_radiographs: list[Path]
+    shared_installation: Installation, browser: webdriver.Chrome, test_radiographs: list[Path]
 ) -> None:
-    browser.get(installation.address)
+    browser.get(shared_installation.address)
     assert "never for diagnosis" in browser.find_element(By.TAG_NAME, "body").text
     browser.find_element(By.ID, "files").send_keys("\n".join(map(str, test_radiographs[:3])))
     browser.find_element(By.CSS_SELECTOR, "#upload button[type=submit]").click()
@@ -74,20 +75,20 @@ def test_three_files_uploaded_in_the_browser_become_three_predictions(
         return [shown.text for shown in browser.find_elements(By.CSS_SELECTOR, "#sent-files .answer .label")]
 
     wait_until(lambda: len(answers()) == 3, within_seconds=60, what="three predictions are shown")
-    labels = {result["label"].replace("-", " ") for result in installation.results()}
+    labels = {result["label"].replace("-", " ") for result in shared_installation.results()}
     for shown in answers():
         assert any(label in shown.lower().replace("-", " ") for label in labels), shown
     assert errors_of(browser) == []
 
 
 def test_a_radiograph_has_a_page_with_image_bars_and_model(
-    installation: Installation, browser: webdriver.Chrome, test_radiographs: list[Path]
+    shared_installation: Installation, browser: webdriver.Chrome, test_radiographs: list[Path]
 ) -> None:
-    assert installation.run("submit", str(test_radiographs[0]), "--wait").returncode == 0
-    (result,) = installation.results()
+    assert shared_installation.run("submit", str(test_radiographs[10]), "--wait").returncode == 0
+    (result,) = shared_installation.results("--name", test_radiographs[10].name)
 
-    browser.get(f"{installation.address}/results")
-    browser.find_element(By.PARTIAL_LINK_TEXT, test_radiographs[0].name[:12]).click()
+    browser.get(f"{shared_installation.address}/results")
+    browser.find_element(By.PARTIAL_LINK_TEXT, test_radiographs[10].name[:12]).click()
     wait_until(lambda: "/radiographs/" in browser.current_url, within_seconds=10, what="the radiograph's page opens")
 
     image = browser.find_element(By.CSS_SELECTOR, "main img")
@@ -99,19 +100,21 @@ def test_a_radiograph_has_a_page_with_image_bars_and_model(
 
 
 def test_without_javascript_an_upload_ends_on_a_page_with_the_answers(
-    installation: Installation, test_radiographs: list[Path]
+    shared_installation: Installation, test_radiographs: list[Path]
 ) -> None:
+    path = test_radiographs[20]
+    before = shared_installation.count(JobStatus.DONE)
     with chromium(script=False) as browser:
-        browser.get(installation.address)
-        browser.find_element(By.ID, "files").send_keys(str(test_radiographs[0]))
+        browser.get(shared_installation.address)
+        browser.find_element(By.ID, "files").send_keys(str(path))
         browser.find_element(By.CSS_SELECTOR, "#upload button[type=submit]").click()
 
         def text() -> str:
             return browser.find_element(By.TAG_NAME, "main").text
 
         wait_until(lambda: "/submissions/" in browser.current_url, within_seconds=30, what="the upload's page opens")
-        assert test_radiographs[0].name in text()
-        wait_until(lambda: installation.queue()["done"] == 1, within_seconds=60, what="it is classified")
-        label = installation.results()[0]["label"].replace("-", " ")
+        assert path.name in text()
+        shared_installation.wait_for_done(before + 1)
+        label = shared_installation.results("--name", path.name)[0]["label"].replace("-", " ")
         browser.refresh()
         assert label in text().lower()

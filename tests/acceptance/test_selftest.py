@@ -16,7 +16,6 @@ from sqlalchemy import text
 
 from core.bundle import find_bundles
 from core.database import Database
-from core.schema import migrate
 from tests.conftest import PROJECT
 from tests.integration.parts import RedisServer
 
@@ -62,7 +61,6 @@ def test_on_the_configured_database_and_broker_it_leaves_rows_and_keys_as_they_w
     tmp_path: Path, database_url: str, redis: RedisServer
 ) -> None:
     database = Database(database_url)
-    migrate(database)
     schemas = text("SELECT count(*) FROM pg_namespace")
     folder = sorted(path.name for path in tmp_path.glob("*.db*") if path.suffix == ".db")
 

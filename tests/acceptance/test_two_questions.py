@@ -10,7 +10,6 @@ import pytest
 from core.bundle import find_bundles
 from core.settings import MODELS_FOLDER
 from tests.acceptance.conftest import Installation
-from tests.conftest import wait_until
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def test_a_new_installation_answers_both_questions(asked_twice: Installation, te
 
     asked_twice.drop(*files)
 
-    wait_until(lambda: asked_twice.queue()["done"] == 2 * len(files), within_seconds=90, what="both have answered")
+    asked_twice.wait_for_done(2 * len(files), within_seconds=90)
     for result in asked_twice.results():
         assert result["model"].startswith(f"{by_task['fracture-type'].name}/")
         assert len(result["scores"]) == 10

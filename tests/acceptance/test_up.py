@@ -8,19 +8,28 @@ from pathlib import Path
 
 import pytest
 
+from core.tables import JobStatus
 from tests.acceptance.conftest import Installation, is_alive
 from tests.conftest import wait_until
 
 ROLES = {"redis", "web", "inbox", "worker", "beat"}
 
 
-def test_it_says_where_the_page_and_the_inbox_are(installation: Installation) -> None:
-    said = installation.said()
+def test_it_says_where_the_page_and_the_inbox_are(shared_installation: Installation) -> None:
+    said = shared_installation.said()
 
-    assert installation.address in said
-    assert str(installation.settings.inbox) in said
+    assert shared_installation.address in said
+    assert str(shared_installation.settings.inbox) in said
     assert "never diagnosis" in said
-    assert installation.roles_alive() == ROLES
+    assert shared_installation.roles_alive() == ROLES
+
+
+def test_a_second_up_in_the_same_home_is_refused_and_hurts_nothing(shared_installation: Installation) -> None:
+    refused = shared_installation.run("up")
+
+    assert refused.returncode == 2
+    assert "already runs" in refused.stderr
+    assert shared_installation.roles_alive() == ROLES
 
 
 def test_each_role_is_started_again_when_it_dies(installation: Installation, test_radiographs: list[Path]) -> None:
@@ -32,7 +41,7 @@ def test_each_role_is_started_again_when_it_dies(installation: Installation, tes
 
     installation.drop(test_radiographs[0])
 
-    wait_until(lambda: installation.queue()["done"] == 1, within_seconds=60, what="work goes on")
+    installation.wait_for_done(1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -49,20 +58,12 @@ def test_sigkill_leaves_no_orphan_and_a_second_up_recovers(
     installation: Installation, test_radiographs: list[Path]
 ) -> None:
     installation.drop(*test_radiographs[:30])
-    wait_until(lambda: installation.queue()["done"] > 0, within_seconds=60, what="work has begun")
+    wait_until(lambda: installation.count(JobStatus.DONE) > 0, within_seconds=60, what="work has begun")
     family = installation.family()
 
     installation.stop(signal.SIGKILL)
 
     wait_until(lambda: not any(is_alive(pid) for pid in family), within_seconds=10, what="no orphan is left")
     installation.start()
-    wait_until(lambda: installation.queue()["done"] == 30, within_seconds=60, what="the work is finished")
+    installation.wait_for_done(30)
     assert {result["status"] for result in installation.results()} == {"done"}
-
-
-def test_a_second_up_in_the_same_home_is_refused_and_hurts_nothing(installation: Installation) -> None:
-    refused = installation.run("up")
-
-    assert refused.returncode == 2
-    assert "already runs" in refused.stderr
-    assert installation.roles_alive() == ROLES

@@ -22,7 +22,6 @@ from core.ingest import Incoming, Ingest
 from core.queue import app, configuration, ring
 from core.records.intake import Intake, Submission
 from core.records.workers import living
-from core.schema import migrate
 from core.settings import Settings
 from core.storage import FolderStore
 from core.tables import EventRow, JobRow, JobStatus, PredictionRow, Source
@@ -102,7 +101,6 @@ class Installation:
         self.settings = Settings.from_env(self.environment)
         prepare_home(self.settings)
         self.database = Database(database_url)
-        migrate(self.database)
         register_installed(self.settings, self.database, "test")
         self.ingest = Ingest(self.settings, self.database, FolderStore.at(self.settings.store_url), self._ring)
         self._processes: list[subprocess.Popen[bytes]] = []

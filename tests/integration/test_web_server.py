@@ -21,11 +21,10 @@ from core.home import prepare_home
 from core.records.tokens import add_token
 from core.records.users import add_user
 from core.retention import SAFE_AGE_SECONDS
-from core.schema import migrate
 from core.settings import Settings
 from core.storage import FolderStore
 from core.tables import ArrivalRow, Base, JobRow, RadiographRow, Role
-from tests.conftest import PROJECT, add_model, draw_radiograph, wait_until
+from tests.conftest import PROJECT, add_model, copy_tables, draw_radiograph, wait_until
 from tests.integration.dying import INTAKE
 from worker.doctor.ailments import Premises
 from worker.doctor.examination import examine
@@ -56,8 +55,8 @@ class Server:
             "FRACTURE_MAX_FILE_BYTES": str(2**20),
         }
         prepare_home(self.settings)
+        copy_tables(home / "fracture.db")
         self.database = Database(self.settings.database_url)
-        migrate(self.database)
         add_model(self.database, "kind")
         self.start()
 

@@ -21,7 +21,7 @@ from core.records.workers import Identity
 from core.settings import Settings
 from core.storage import FolderStore
 from core.tables import JobStatus, PredictionRow, Source
-from tests.conftest import draw_radiograph
+from tests.conftest import copy_tables, draw_radiograph
 from tests.fakes import FakeClassifier, claimed, die, event_kinds, jobs_of, make_card, saved, write_bundle
 from worker.batching import process_claim, work_off
 from worker.context import WorkerContext
@@ -34,6 +34,7 @@ Trouble = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
     """SQLite alone: claims are tested on both in `test_claims`."""
+    copy_tables(tmp_path / "test.db")
     return f"sqlite:///{tmp_path / 'test.db'}"
 
 

@@ -14,7 +14,7 @@ from core.ingest import Ingest
 from core.records.claims import Outcome, store_outcomes
 from core.settings import Settings
 from core.tables import ArrivalRow, JobRow, JobStatus, ModelVersionRow
-from tests.conftest import add_model, draw_radiograph
+from tests.conftest import add_model, copy_tables, draw_radiograph
 from tests.fakes import claim, jobs_of, raising, saved
 from tests.unit.desk import SETTLE, Clock, Desk
 from worker import inbox as inbox_module
@@ -23,6 +23,7 @@ from worker import inbox as inbox_module
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
     """SQLite alone: the SQL behind the inbox is tested on both in other files."""
+    copy_tables(tmp_path / "test.db")
     return f"sqlite:///{tmp_path / 'test.db'}"
 
 

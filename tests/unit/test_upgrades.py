@@ -30,9 +30,9 @@ from tests.fakes import claim, event_kinds, some_answer, take_in
 
 
 @pytest.fixture
-def first_release(database_url: str) -> Iterator[Database]:
+def first_release(empty_database_url: str) -> Iterator[Database]:
     """A database as the first release left it, with rows of every table."""
-    database = Database(database_url)
+    database = Database(empty_database_url)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with database.engine.begin() as connection:

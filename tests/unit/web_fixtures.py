@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import io
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from tempfile import mkdtemp
 from typing import Any
 
 from flask import Flask
+from jinja2 import FileSystemBytecodeCache
 from werkzeug.test import TestResponse
 
 from core.accounts import hash_password
 from core.answers import Answer
-from core.database import Database
+from core.database import Database, sqlite_file
 from core.errors import BrokerUnavailable
 from core.home import prepare_home
 from core.records.claims import Claim, Outcome, claim_waiting, store_outcomes
 from core.records.tokens import add_token
 from core.records.users import add_user
-from core.schema import migrate
 from core.settings import Settings
 from core.tables import ModelVersionRow, Role
-from tests.conftest import add_model, draw_radiograph
+from tests.conftest import add_model, copy_tables, draw_radiograph
 from web.app import create_app
 from web.parts import EXTENSION
 
 PASSWORD = "correct horse battery"
 #: What a browser says of a form on our own page.
 OURS = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
+#: Templates are compiled once for all tests; that takes longer than what most tests ask for.
+_COMPILED_TEMPLATES = FileSystemBytecodeCache(mkdtemp(prefix="fracture-test-templates-"))
+atexit.register(shutil.rmtree, _COMPILED_TEMPLATES.directory)
 LABELS = ("avulsion", "greenstick", "spiral")
 
 
@@ -56,11 +62,14 @@ class Site:
         prepare_home(settings)
         self.settings = settings
         self.database = Database(settings.database_url)
-        migrate(self.database)
+        file = sqlite_file(self.database.url)
+        if file is not None and not file.exists():
+            copy_tables(file)
         self.rung: list[int] = []
         self.broker_away = False
         self.app: Flask = create_app(settings, announce=self._announce)
         self.app.testing = True
+        self.app.jinja_env.bytecode_cache = _COMPILED_TEMPLATES
         # The client then shows an unexpected exception as the 500 that a reader would see.
         self.app.config["PROPAGATE_EXCEPTIONS"] = False
         self.client = self.app.test_client()
