@@ -57,8 +57,10 @@ def cancel(
     actor: str,
     radiograph_ids: Sequence[int] | None = None,
     submission: int | None = None,
+    failed: bool = False,
+    code: str | None = None,
 ) -> int:
-    """Take waiting work back; return how many jobs. Likewise `retry`.
+    """Take waiting work back; return how many jobs. What it is limited to: as in `jobs.cancel_jobs`.
 
     Raises:
         NotFound: There is no such submission.
@@ -70,7 +72,14 @@ def cancel(
 
     def some(session: Session) -> list[int]:
         return cancel_jobs(
-            session, actor=actor, radiograph_ids=radiograph_ids, submission=submission, before=began, limit=_PORTION
+            session,
+            actor=actor,
+            radiograph_ids=radiograph_ids,
+            submission=submission,
+            failed=failed,
+            code=code,
+            before=began,
+            limit=_PORTION,
         )
 
     return _in_portions(database, some)

@@ -69,10 +69,12 @@ class Supervisor:
         until = time.monotonic() + within_seconds
         for child in self._children:
             self._start(child)
-            while child.role.ready and not stop.is_set() and not child.role.ready():
+            while child.role.ready and not stop.is_set() and not self.failed and not child.role.ready():
                 self.tend()
-                if self.failed or time.monotonic() > until:
+                if time.monotonic() > until:
                     return False
+            if self.failed:
+                return False
                 stop.wait(0.05)
         return not stop.is_set()
 
@@ -110,16 +112,20 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         parent = os.getpid()
         with child.log_path.open("ab") as output:
-            # A session of its own keeps the terminal's Ctrl-C to us: we stop the roles in order.
-            child.process = subprocess.Popen(  # noqa: S603 - our own roles
-                child.role.command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-                start_new_session=True,
-                preexec_fn=lambda: die_with_parent(parent),
-            )
+            try:
+                # A session of its own keeps the terminal's Ctrl-C to us: we stop the roles in order.
+                child.process = subprocess.Popen(  # noqa: S603 - our own roles
+                    child.role.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=self._environment,
+                    start_new_session=True,
+                    preexec_fn=lambda: die_with_parent(parent),
+                )
+            except (FileNotFoundError, PermissionError) as error:
+                output.write(f"{child.role.command[0]} cannot be started: {error.strerror}.\n".encode())
+                self.failed = child.role.name
         child.started_at = time.monotonic()
 
     def _rotate(self) -> None:

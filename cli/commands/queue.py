@@ -78,7 +78,7 @@ def _pace(figures: QueueFigures) -> Text:
     rates = figures.rates
     return Text(
         f"Oldest waiting: {_length(figures.oldest_waiting_seconds, 'nothing waits')}. "
-        f"Finished in about: {_length(figures.seconds_to_finish, 'unknown')}.\n"
+        f"Finished in about: {_to_finish(figures.seconds_to_finish)}.\n"
         f"Images/s over 1, 5, 60 min: {rates.minute:.1f}, {rates.five_minutes:.1f}, {rates.hour:.1f}.\n"
         f"Wait p50, p95: {_spread(figures.pace.waited)}. Run p50, p95: {_spread(figures.pace.ran)}."
     )
@@ -128,6 +128,10 @@ def _failures(causes: tuple[Cause, ...]) -> Table:
 
 def _spread(found: Spread | None) -> str:
     return "unknown" if found is None else f"{_length(found.p50, '')}, {_length(found.p95, '')}"
+
+
+def _to_finish(seconds: float | None) -> str:
+    return "nothing is left" if seconds == 0 else _length(seconds, "unknown")
 
 
 def _length(seconds: float | None, otherwise: str) -> str:

@@ -110,6 +110,8 @@ def cancel_jobs(
     actor: str,
     radiograph_ids: Sequence[int] | None = None,
     submission: int | None = None,
+    failed: bool = False,
+    code: str | None = None,
     before: datetime | None = None,
     limit: int | None = None,
 ) -> list[int]:
@@ -120,6 +122,8 @@ def cancel_jobs(
         actor: Who asked, for the audit trail.
         radiograph_ids: Only these; None: all.
         submission: Only radiographs that came in with this submission and no other, which may still want them.
+        failed: Only what failed for a passing cause and waits to be tried again.
+        code: Only what waits to be tried again after this error code.
         before: Only jobs made by then.
         limit: At most so many.
 
@@ -132,7 +136,9 @@ def cancel_jobs(
         waiting = and_(waiting, JobRow.created_at <= before)
     if submission is not None:
         waiting = and_(waiting, only_of_submission(submission))
-    found = _some(session, waiting, radiograph_ids, None, limit)
+    if failed:
+        waiting = and_(waiting, JobRow.error_code > "")
+    found = _some(session, waiting, radiograph_ids, code, limit)
     _change(session, [row.id for row in found], status=JobStatus.CANCELLED, finished_at=at, rung_at=None)
     events = [
         Event(kind="cancelled", actor=actor, radiograph_id=row.radiograph_id, job_id=row.id, detail={}) for row in found

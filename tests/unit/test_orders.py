@@ -117,6 +117,18 @@ def test_what_runs_is_not_cancelled_and_neither_is_what_another_submission_wants
         orders.cancel(database, actor="user:anna", submission=99)
 
 
+def test_what_waits_to_be_tried_again_is_cancelled_by_its_cause(database: Database, model_id: int) -> None:
+    take_in(database, *range(4))
+    end(database, "unreadable", "store-unavailable!", "too-large!")
+    lengthen_pauses(database)
+    assert statuses(database) == ["failed", "waiting", "waiting", "waiting"]
+
+    assert orders.cancel(database, actor="user:anna", code="store-unavailable") == 1
+    assert statuses(database) == ["failed", "cancelled", "waiting", "waiting"]
+    assert orders.cancel(database, actor="user:anna", failed=True) == 1
+    assert statuses(database) == ["failed", "cancelled", "cancelled", "waiting"]  # the last was never tried
+
+
 def test_the_priority_of_a_submission_decides_who_is_next(database: Database, model_id: int) -> None:
     take_in(database, 1, 2)
     urgent = take_in(database, 3, 2).arrivals[0].submission_id

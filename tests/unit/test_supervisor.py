@@ -234,3 +234,14 @@ def test_a_log_that_cannot_be_rotated_stays_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"web\.log\.1"):
         rotate(log, most_bytes=10, kept=1)
     assert log.read_text() == "x" * 100
+
+
+def test_a_program_that_is_not_there_is_told_and_ends_the_start(tmp_path: Path) -> None:
+    absent = tmp_path / "redis-server"
+    supervisor = Supervisor([Role("redis", [str(absent)])], logs=tmp_path, environment={}, stop_seconds=1)
+
+    assert not supervisor.start(within_seconds=5, stop=threading.Event())
+
+    assert supervisor.failed == "redis"
+    assert supervisor.last_words("redis") == f"{absent} cannot be started: No such file or directory."
+    supervisor.stop()

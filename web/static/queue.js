@@ -46,7 +46,8 @@ function show(page, figures) {
   for (const node of page.querySelectorAll("[data-figure]")) {
     const value = node.dataset.figure.split(".").reduce((part, name) => part?.[name], figures);
     const write = KINDS[node.dataset.kind] ?? String;
-    put(node, value === null || value === undefined ? node.dataset.none : write(value));
+    if (value === 0 && node.dataset.zero) put(node, node.dataset.zero);
+    else put(node, value === null || value === undefined ? node.dataset.none : write(value));
   }
   const difference = page.querySelector("[data-problem=broker]");
   put(difference, figures.broker.words);
