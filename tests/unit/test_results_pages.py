@@ -199,7 +199,18 @@ def _matches(result: Result, filters: Filters, submission: int) -> bool:
     )
 
 
-@pytest.mark.parametrize("few", [5_000, 4, 0], ids=["all fetched", "some fetched", "all walked"])
+@pytest.mark.parametrize(
+    ("database_url", "few"),
+    [
+        pytest.param("sqlite", 5_000, id="sqlite, all fetched", marks=pytest.mark.long),
+        pytest.param("sqlite", 4, id="sqlite, some fetched"),
+        pytest.param("sqlite", 0, id="sqlite, all walked", marks=pytest.mark.long),
+        pytest.param("postgresql", 5_000, id="postgresql, all fetched"),
+        pytest.param("postgresql", 4, id="postgresql, some fetched", marks=pytest.mark.long),
+        pytest.param("postgresql", 0, id="postgresql, all walked"),
+    ],
+    indirect=["database_url"],
+)
 def test_every_filter_finds_what_looking_at_each_row_finds(
     filled: Database, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
