@@ -76,7 +76,7 @@ def run(name: str, place: Path, options: Options, environment: Mapping[str, str]
             yield measure_engines(bundle, shown, rounds=rounds, seconds=options.seconds, engines=options.engines)
     elif name == "pipeline":
         peer_files = max(8, round(files * _PEER_SHARE))
-        for bundle in (plain, *_shipped(environment)):
+        for bundle in (plain, *_first_of_each_question(_shipped(environment))):
             alone = place / f"only-{bundle.card.name}" / bundle.card.name
             alone.mkdir(parents=True)
             (alone / bundle.card.version).symlink_to(bundle.folder)
@@ -129,6 +129,14 @@ def _shipped(environment: Mapping[str, str]) -> Sequence[Bundle]:
         return find_bundles(Settings.from_env(environment).models)
     except ModelNotFound:
         return ()
+
+
+def _first_of_each_question(bundles: Sequence[Bundle]) -> list[Bundle]:
+    """Return those that a new installation has active."""
+    first: dict[str, Bundle] = {}
+    for bundle in bundles:
+        first.setdefault(bundle.card.task, bundle)
+    return list(first.values())
 
 
 def _inputs(pictures: Pictures, bundle: Bundle) -> NDArray[np.uint8]:
