@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -11,9 +12,11 @@ from tests.conftest import PROJECT
 from tests.dicom_cases import MADE, REAL, content, outcome, row
 from tests.licences import DOCUMENT, licences_document
 from tests.profile_table import profile_rows
+from training.recipe_pages import pages
 
 START, END = "<!-- settings: written by `make docs` -->", "<!-- end of settings -->"
 PROFILE_START, PROFILE_END = "<!-- elements: written by `make docs` -->", "<!-- end of elements -->"
+RECIPES_START, RECIPES_END = "<!-- recipes: written by `make docs` -->", "<!-- end of recipes -->"
 DICOM_START, DICOM_END = "<!-- files: written by `make docs` -->", "<!-- end of files -->"
 
 
@@ -29,9 +32,15 @@ def dicom_table(folder: Path) -> str:
     return "\n".join(["| File | What it is | Expected | Actual |", "|---|---|---|---|", *rows])
 
 
+def recipe_tables() -> str:
+    """Return what docs/recipes.json holds, as docs/models.md shows it."""
+    return pages(json.loads((PROJECT / "docs" / "recipes.json").read_text(encoding="utf-8")))
+
+
 def main() -> None:
     write(PROJECT / "README.md", START, END, settings_table())
     DOCUMENT.write_text(licences_document(), encoding="utf-8")
+    write(PROJECT / "docs" / "models.md", RECIPES_START, RECIPES_END, "\n" + recipe_tables() + "\n")
     profile = "\n".join(["| Tag | Element | What becomes of it |", "|---|---|---|", *profile_rows()])
     write(PROJECT / "docs" / "dicom-profile.md", PROFILE_START, PROFILE_END, profile)
     folder = Path(os.environ.get("FRACTURE_DATA") or PROJECT.parent / "shared" / "data")

@@ -1,17 +1,18 @@
-"""The table of recipes side by side, as Markdown.
+"""The rows of the table of recipes, one for each run; `recipe_pages` shows them.
 
     python -m training.recipe_table [RUN...] --record docs/recipes.json
 
-Each row is one run: its network is judged on the splits it was trained with, uncalibrated. Reading the test split is
-counted in its folder and happens once: the figures are kept there and in the record, from which the table is written
-when the run's folder is long gone.
+A run's network is judged on the splits it was trained with, uncalibrated. Reading the test split is counted in its
+folder and happens once: the figures are kept there and in the record, from which the tables are written when the
+run's folder is long gone.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from training.data import DataChoices, read_dataset
 from training.metrics import cluster_intervals, figures
 from training.pictures import load_pictures
 from training.progress import Silent
+from training.recipe_pages import pages
 from training.run_folder import RunFolder
 
 FIGURES_FILE = "figures.json"
@@ -88,6 +90,7 @@ def describe_run(run: RunFolder, found: Mapping[str, Any]) -> dict[str, Any]:
         "epochs": len(run.rows),
         "minutes": round(sum(row["seconds"] for row in run.rows) / 60),
         "split": split_in_words(run.description),
+        "command": command_of(run.description),
         **found,
     }
 
@@ -103,44 +106,31 @@ def split_in_words(description: Mapping[str, Any]) -> str:
     return "given" + leaky if leaky else "leak-free"
 
 
-def as_cells(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return a row of the record as text by column."""
-    cells = {
-        "recipe": row["recipe"] + (" (PyTorch)" if row["backend"] == "torch" else ""),
-        "million weights": f"{row['parameters'] / 1e6:.1f}",
-        "px": str(row["image_size"]),
-        "begins with": row["weights"],
-        "epochs": str(row["epochs"]),
-        "split": row["split"],
-    }
-    for split in (split for split in _SPLITS if split in row):
-        scores = row[split]
-        binary = "roc_auc" in scores
-        for name, column in (
-            (("roc_auc", "ROC AUC"),) if binary else (("accuracy", "accuracy"), ("macro_f1", "macro F1"))
-        ):
-            shown = f"{scores[name]:.3f}"
-            if split == "test" and name != "macro_f1":
-                low, high = scores["intervals"][name]
-                shown += f" ({low:.2f} to {high:.2f})"
-            cells[f"{split} {column}"] = shown
-    return cells
-
-
-def as_markdown(table: Iterable[Mapping[str, str]]) -> str:
-    """Return rows as a Markdown table; a figure that a row lacks is a dash."""
-    table = list(table)
-    columns = list(dict.fromkeys(name for row in table for name in row))
-    lines = ["| " + " | ".join(columns) + " |", "| --- |" + " ---: |" * (len(columns) - 1)]
-    lines += ["| " + " | ".join(row.get(name, "-") for name in columns) + " |" for row in table]
-    return "\n".join(lines)
+def command_of(description: Mapping[str, Any]) -> str:
+    """Write the command that makes such a run, with folders and files by their names alone."""
+    asked = description["parameters"]
+    choices = DataChoices.from_document(description.get("data_choices", {}))
+    words = ["fracture-queue", "train", description["recipe"], "--data", Path(description["data_folder"]).name]
+    if choices.layout != "auto":
+        words += ["--layout", choices.layout]
+    if choices.split_column != "split":
+        words += ["--split-column", choices.split_column]
+    if choices.valid_share:
+        words += ["--valid-share", f"{choices.valid_share:g}"]
+    if choices.test_share:
+        words += ["--test-share", f"{choices.test_share:g}"]
+    if choices.allow_leakage:
+        words.append("--allow-leakage")
+    words += ["--weights", asked["weights"], "--epochs", str(sum(phase["epochs"] for phase in asked["phases"]))]
+    before = "KERAS_BACKEND=torch " if asked.get("backend") == "torch" else ""
+    return before + shlex.join(words)
 
 
 @click.command()
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--record", type=click.Path(path_type=Path), help="JSON file that keeps the rows, by the run's name.")
 def main(folders: tuple[Path, ...], record: Path | None) -> None:
-    """Print the table of the runs in FOLDERS, and of those that the record has already."""
+    """Judge the runs in FOLDERS; print the tables of them and of those that the record has already."""
     kept = json.loads(record.read_text()) if record is not None and record.is_file() else {}
     max_pixels = Settings.from_env(os.environ).max_pixels
     for folder in folders:
@@ -149,10 +139,7 @@ def main(folders: tuple[Path, ...], record: Path | None) -> None:
         kept[folder.name] = describe_run(run, found)
     if record is not None:
         record.write_text(json.dumps(kept, indent=1) + "\n")
-    for binary in (False, True):
-        table = [as_cells(row) for row in kept.values() if ("roc_auc" in row["valid"]) is binary]
-        if table:
-            click.echo(as_markdown(table) + "\n")
+    click.echo(pages(kept))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.tiny_runs import make_run
-from training.recipe_table import as_markdown, main
+from training.recipe_pages import as_markdown
+from training.recipe_table import main
 from training.run_folder import RunFolder
 
 # Keras 3.15 turns TensorFlow's variables into arrays in a way that NumPy 2 warns of.
@@ -26,10 +27,12 @@ def test_a_run_becomes_a_row_and_its_test_split_is_read_once(bars: Path, tmp_pat
     # The second time from the run's folder, the third from the record alone.
     assert shown[0] == shown[1] == shown[2]
     assert RunFolder.open(run).test_reads == 1
-    head, _, row = (line.split("|")[1:-1] for line in shown[0].strip().splitlines())
+    head, _, row = (line.split("|")[1:-1] for line in shown[0].splitlines() if line.startswith("|"))
     cells = {name.strip(): cell.strip() for name, cell in zip(head, row, strict=True)}
     # The bars are so much alike that they count as copies.
-    assert (cells["recipe"], cells["px"], cells["split"]) == ("tiny-binary", "32", "given, leaky")
+    assert (cells["recipe"], cells["px"], cells["begins with"]) == ("tiny-binary", "32", "nothing")
+    assert json.loads(record.read_text())["run"]["split"] == "given, leaky"
+    assert "\n    fracture-queue train tiny-binary --data " in shown[0]
     figures = json.loads((run / "figures.json").read_text())
     assert figures["test"]["images"] == 60
     low, high = figures["test"]["intervals"]["roc_auc"]

@@ -17,6 +17,7 @@ from core.settings import PREFIX, SECRET_FILES, Settings
 from core.settings_table import settings_table
 from tests.conftest import PROJECT
 from tests.licences import DOCUMENT, licence, licences_document, locked
+from tests.write_tables import recipe_tables
 
 VARIABLES = {PREFIX + setting.name.upper() for setting in fields(Settings)}
 
@@ -30,6 +31,10 @@ def test_the_readme_holds_the_settings_table() -> None:
     readme = (PROJECT / "README.md").read_text()
 
     assert settings_table() in readme, "run `make docs`"
+
+
+def test_the_models_page_holds_the_tables_of_the_record() -> None:
+    assert recipe_tables() in (PROJECT / "docs" / "models.md").read_text(), "run `make docs`"
 
 
 def test_every_command_in_the_readme_exists() -> None:
