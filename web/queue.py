@@ -6,7 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from core import orders
-from core.records.controls import INTAKE
+from core.records.controls import INTAKE, LONGEST_NOTE
 from core.records.figures import QueueFigures
 from core.records.history import Bar, history
 from core.records.priorities import set_priority
@@ -27,7 +27,9 @@ HOURS, MINUTES_A_BAR = 6, 5
 def queue_page() -> str:
     """Show the figures."""
     bars = history_now()
-    return render_template("queue.html", figures=figures_now(), plot=plotted(bars), bars=bars, hours=HOURS)
+    return render_template(
+        "queue.html", figures=figures_now(), plot=plotted(bars), bars=bars, hours=HOURS, longest_note=LONGEST_NOTE
+    )
 
 
 @blueprint.post("/queue/retry")

@@ -34,6 +34,7 @@ def press(site: Site, button: str, **fields: str) -> str:
     page = site.client.get("/queue").text
     forms = [form for form in re.findall(r"<form.*?</form>", page, re.DOTALL) if button in form]
     assert len(forms) == 1, button
+    assert all(f'name="{name}"' in forms[0] for name in fields), forms[0]
     [action] = re.findall(r'action="([^"]+)"', forms[0])
     hidden = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', forms[0]))
     return site.client.post(action, data=hidden | fields, headers=OURS, follow_redirects=True).text
