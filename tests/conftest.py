@@ -100,19 +100,18 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database of each kind with all tables and no rows."""
     if request.param == "sqlite":
-        file = tmp_path / "test.db"
-        copy_tables(file)
-        yield f"sqlite:///{file}"
+        yield copy_tables(tmp_path / "test.db")
         return
     template = request.getfixturevalue("postgresql_template")
     with postgresql_database(request.getfixturevalue("postgres_url"), template) as url:
         yield url
 
 
-def copy_tables(file: Path) -> None:
-    """Make an SQLite database with all tables; a copy costs a hundredth of all migrations."""
+def copy_tables(file: Path) -> str:
+    """Make an SQLite database with all tables, return its address; a copy costs a hundredth of all migrations."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(_sqlite_template())
+    return f"sqlite:///{file}"
 
 
 @cache

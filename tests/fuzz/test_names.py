@@ -13,6 +13,7 @@ from PIL import Image
 
 from core.database import Database
 from core.settings import Settings
+from tests.conftest import copy_tables
 from tests.fakes import saved
 from tests.fuzz.names import clashing, odd_name
 from tests.fuzz.seeds import SEED, numbers
@@ -25,7 +26,7 @@ _ROUND = 50
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'test.db'}"
+    return copy_tables(tmp_path / "test.db")
 
 
 @pytest.fixture

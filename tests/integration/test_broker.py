@@ -7,7 +7,7 @@ import pytest
 
 from core.queue import RECONCILE_TASK, WORK_QUEUE, WORK_TASK, announced, app
 from core.tables import ArrivalStatus, JobStatus
-from tests.conftest import draw_radiograph, wait_until
+from tests.conftest import copy_tables, draw_radiograph, wait_until
 from tests.fakes import black_png
 from tests.integration.parts import PATIENCE, Installation, RedisServer, talking_to
 
@@ -105,7 +105,7 @@ def test_two_installations_on_one_broker_do_not_hear_each_other(
 ) -> None:
     other = Installation(
         tmp_path / "other",
-        f"sqlite:///{tmp_path / 'other.db'}",
+        copy_tables(tmp_path / "other.db"),
         redis,
         shipped_models,
         FRACTURE_BROKER_PREFIX="other:",

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,11 +32,19 @@ FRESH_SEED = 7_000_000
 MAX_PIXELS = 10**7
 
 NEWEST = {bundle.card.name: bundle for bundle in find_bundles(MODELS_FOLDER)}
+
+
+def shipped(*in_short: str) -> list[Any]:
+    """Return all that ships, each a parameter of a test; of `in_short` alone in `make test`."""
+    return [
+        pytest.param(bundle, id=f"{name}-{bundle.card.version}", marks=() if name in in_short else pytest.mark.long)
+        for name, bundle in NEWEST.items()
+    ]
+
+
 #: The larger network takes ten times as long, and is one for who can wait.
-SHIPPED = [
-    pytest.param(bundle, id=f"{name}-{bundle.card.version}", marks=pytest.mark.long if name.endswith("-large") else ())
-    for name, bundle in NEWEST.items()
-]
+SHIPPED = shipped("fracture", "fracture-types")
+ONE = shipped("fracture")
 
 
 @pytest.fixture(params=SHIPPED)
@@ -80,6 +89,7 @@ def test_both_engines_agree_on_real_radiographs(bundle: Bundle) -> None:
             assert ours.outlier_scores == pytest.approx(theirs.outlier_scores, rel=0.02)
 
 
+@pytest.mark.parametrize("bundle", ONE, indirect=True)
 def test_a_thousand_answers_do_not_grow_the_process(bundle: Bundle) -> None:
     program = (
         "import os, sys\n"

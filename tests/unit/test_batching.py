@@ -34,8 +34,7 @@ Trouble = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
     """SQLite alone: claims are tested on both in `test_claims`."""
-    copy_tables(tmp_path / "test.db")
-    return f"sqlite:///{tmp_path / 'test.db'}"
+    return copy_tables(tmp_path / "test.db")
 
 
 class Bench:

@@ -23,8 +23,7 @@ from worker import inbox as inbox_module
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
     """SQLite alone: the SQL behind the inbox is tested on both in other files."""
-    copy_tables(tmp_path / "test.db")
-    return f"sqlite:///{tmp_path / 'test.db'}"
+    return copy_tables(tmp_path / "test.db")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from core.records.controls import INTAKE, pause, resume
 from core.records.workers import living
 from core.settings import Settings
 from core.tables import ArrivalStatus
-from tests.conftest import draw_radiograph, wait_until
+from tests.conftest import copy_tables, draw_radiograph, wait_until
 from tests.fakes import jobs_of, raising
 from tests.unit.desk import Desk
 from tests.unit.test_inbox import raise_unavailable
@@ -29,7 +29,7 @@ Watching = Callable[..., AbstractContextManager[Desk]]
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
     """SQLite alone: the SQL behind the inbox is tested on both in other files."""
-    return f"sqlite:///{tmp_path / 'test.db'}"
+    return copy_tables(tmp_path / "test.db")
 
 
 @pytest.fixture
