@@ -28,6 +28,9 @@ def prepare_home(settings: Settings) -> None:
         Unavailable: Likewise, but only for the moment.
     """
     folders = [settings.home, settings.inbox, settings.processing, settings.done, settings.failed, settings.logs]
+    if settings.inbox_read_only:
+        folders.remove(settings.inbox)
+        _need_readable(settings.inbox)
     if settings.store_path is not None:
         folders.append(settings.store_path)
     for folder in folders:
@@ -38,7 +41,21 @@ def prepare_home(settings: Settings) -> None:
             probe.unlink()
         except OSError as error:
             kind = Unavailable if error.errno in _PASSING else ConfigurationError
-            raise kind(f"The folder {folder} cannot be made or written: {error.strerror}.") from error
+            words = f"The folder {folder} cannot be made or written: {error.strerror}."
+            if folder == settings.inbox and folder.is_dir() and error.errno not in _PASSING:
+                words += " FRACTURE_INBOX_READ_ONLY=1 takes files from it and leaves them where they are."
+            raise kind(words) from error
+
+
+def _need_readable(inbox: Path) -> None:
+    """Refuse an inbox that is only to be read and cannot be."""
+    try:
+        with os.scandir(inbox):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"The inbox {inbox} cannot be read: {error.strerror}. With FRACTURE_INBOX_READ_ONLY it is not made."
+        ) from error
 
 
 def prepare_runtime(folder: Path) -> None:

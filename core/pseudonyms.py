@@ -18,6 +18,8 @@ from core.settings import Settings
 FILE_NAME = "pseudonym_key"
 _BYTES = 16
 _NAME_DIGITS = 16
+#: Leaves room for the numbers of an archive's files in an arrival's claim.
+_FILE_DIGITS = 24
 
 
 class Pseudonyms:
@@ -55,6 +57,10 @@ class Pseudonyms:
     def folder(self, name: str) -> str:
         """Return what stands for a folder's name: 32 hexadecimal digits."""
         return self._digest("folder", unicodedata.normalize("NFC", name)).hex()
+
+    def file_in_place(self, path: str, size: int, modified_ns: int) -> str:
+        """Return what stands for a file of a read-only inbox as it is now: 24 hexadecimal digits."""
+        return self._digest("file", f"{path}\0{size}\0{modified_ns}").hex()[:_FILE_DIGITS]
 
     def _digest(self, kind: str, value: str) -> bytes:
         message = f"{kind}\0{value}".encode("utf-8", "surrogateescape")

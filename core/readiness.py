@@ -56,9 +56,10 @@ def look(name: str, check: Callable[[], str]) -> Finding:
 
 def _folders(settings: Settings) -> str:
     folders = [settings.inbox, settings.processing, settings.done, settings.failed, settings.store_path]
-    broken = [
-        str(folder) for folder in folders if folder and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK))
-    ]
+    needs = {folder: os.W_OK | os.X_OK for folder in folders if folder}
+    if settings.inbox_read_only:
+        needs[settings.inbox] = os.R_OK | os.X_OK
+    broken = [str(folder) for folder, need in needs.items() if not (folder.is_dir() and os.access(folder, need))]
     if broken:
         raise ConfigurationError(f"Missing or not writable: {', '.join(broken)}.")
     return f"Everything is in {settings.home}."

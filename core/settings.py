@@ -168,7 +168,10 @@ class Settings:
 
     settle_seconds: float = _setting(1.0, _seconds, "How long a file in the inbox must be quiet before it is taken")
     rescan_seconds: float = _setting(5.0, _seconds, "How often the whole inbox is scanned, whatever the events say")
-    inbox_polling: bool = _setting(False, _flag, "Watch by polling (network shares send no events)", "0")
+    inbox_polling: bool = _setting(False, _flag, "Watch by looking alone (network shares send no events)", "0")
+    inbox_read_only: bool = _setting(
+        False, _flag, "The inbox is only read: files stay in it, and the database remembers which were taken", "0"
+    )
     inbox_done: str = _setting("keep", _one_of("keep", "delete"), "What happens to a finished file: `keep` or `delete`")
     max_file_bytes: int = _setting(100 * 2**20, _whole(1), "Largest file that is accepted")
     max_upload_files: int = _setting(1000, _whole(1), "Most files in one upload")
@@ -288,17 +291,22 @@ class Settings:
     @property
     def processing(self) -> Path:
         """Files taken from the inbox whose work has not ended. A sibling of the inbox, so that renames are atomic."""
-        return self.inbox.parent / "processing"
+        return self._beside_inbox / "processing"
 
     @property
     def done(self) -> Path:
         """Files whose radiographs have been classified."""
-        return self.inbox.parent / "done"
+        return self._beside_inbox / "done"
 
     @property
     def failed(self) -> Path:
         """Files that could not be used, each with a `.reason.txt`."""
-        return self.inbox.parent / "failed"
+        return self._beside_inbox / "failed"
+
+    @property
+    def _beside_inbox(self) -> Path:
+        """Of an inbox that is only read nothing is moved, and what lies beside it can seldom be written either."""
+        return self.home if self.inbox_read_only else self.inbox.parent
 
     @property
     def logs(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 from core.errors import ConfigurationError, StoreUnavailable
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+#: What some network shares answer, which sync a file but no folder.
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}")
 
 
@@ -157,5 +160,8 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(descriptor)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from core.archives import is_archive, limits_of, members, survey
@@ -19,12 +21,13 @@ from core.database import Database
 from core.errors import StoreUnavailable
 from core.ingest import BEGINNING, Incoming, Ingest, displayable
 from core.records.intake import Submission
-from core.records.settling import members_of, unsettled_members
+from core.records.settling import latest_settled, members_of, unsettled_members
 from core.records.summaries import SummaryRow, arrivals_with
 from core.settings import Settings
-from worker.moving import move_aside, remove_empty, write_reason
-from worker.sidecars import Sidecar, leave_with
-from worker.summaries import write_summary
+from worker.custody import Custody
+from worker.moving import write_reason
+from worker.sidecars import Sidecar
+from worker.summaries import summary_of, write_summary
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +35,11 @@ log = logging.getLogger(__name__)
 class Archives:
     """The archives of one inbox that have been taken and have not ended."""
 
-    def __init__(self, settings: Settings, database: Database, ingest: Ingest, chunk: tuple[int, int]) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, ingest: Ingest, custody: Custody, chunk: tuple[int, int]
+    ) -> None:
         """Keep the parts; `chunk`: most files, and most bytes, that are recorded at once."""
-        self._settings, self._database, self._ingest = settings, database, ingest
+        self._settings, self._database, self._ingest, self._custody = settings, database, ingest, custody
         self._most_files, self._most_bytes = chunk
         self._recorded: set[str] = set()  # claims of which every file has an arrival
 
@@ -46,6 +51,22 @@ class Archives:
         """
         with path.open("rb") as stream:
             return is_archive(stream.read(BEGINNING))
+
+    def is_finished(self, claim: str, relative: Path) -> bool:
+        """Whether an archive that stays where it is was recorded and answered by an earlier process.
+
+        Raises:
+            DatabaseUnavailable: Then nothing is known.
+        """
+        with self._database.reading() as session:
+            came, settled = latest_settled(session, claim)
+        if not came or settled is None:
+            return False
+        for folder in (self._settings.done, self._settings.failed):
+            with suppress(OSError):
+                if summary_of(folder / relative).stat().st_mtime >= settled.timestamp():
+                    return True
+        return False
 
     def record(self, claim: str, path: Path, submission: Submission, label: Sidecar) -> int:
         """Record the files of an archive that have no arrival yet; return how many.
@@ -83,11 +104,11 @@ class Archives:
         self._recorded.add(claim)
         return taken
 
-    def settle(self, file_below: Callable[[Path], Path | None]) -> int:
-        """Move archives on whose files have all ended; return how many.
+    def settle(self) -> int:
+        """Put archives away whose files have all ended; return how many.
 
         Raises:
-            DatabaseUnavailable: They are moved later.
+            DatabaseUnavailable: They are put away later.
             OSError: One cannot be moved; it is tried again.
         """
         moved = 0
@@ -95,33 +116,14 @@ class Archives:
             with self._database.reading() as session:
                 if unsettled_members(session, claim):
                     continue
-            path = file_below(self._settings.processing / claim)
-            if path is not None:
-                self._move_on(claim, path)
-                remove_empty(path.parent, self._settings.processing)
+                rows = arrivals_with(session, claim)
+            good = any(row.good for row in rows)
+            self._custody.put_away(
+                claim, failed=not good, answer=partial(write_summary if good else _explain, rows=rows)
+            )
             self._recorded.discard(claim)
             moved += 1
         return moved
-
-    def _move_on(self, claim: str, path: Path) -> None:
-        settings = self._settings
-        relative = path.relative_to(self._settings.processing / claim)
-        with self._database.reading() as session:
-            rows = arrivals_with(session, claim)
-        if not any(row.good for row in rows):
-            target = move_aside(path, settings.failed, relative, before_leaving=lambda to: self._explain(to, rows))
-        elif settings.inbox_done == "delete":
-            settings.done.joinpath(relative).parent.mkdir(parents=True, exist_ok=True)
-            write_summary(settings.done / relative, rows)
-            path.unlink()
-            target = settings.done / relative
-        else:
-            target = move_aside(path, settings.done, relative, before_leaving=lambda to: write_summary(to, rows))
-        leave_with(settings.processing / claim, target, settings.failed, relative)
-
-    def _explain(self, target: Path, rows: Sequence[SummaryRow]) -> None:
-        summary = write_summary(target, rows)
-        write_reason(target, (f"None of its {len(rows)} files could be used; {summary.name} says why for each.",))
 
     def _ask_for_room(self, path: Path) -> None:
         """Refuse to begin where the store's disk has no room for even the packed files; it is tried again."""
@@ -140,6 +142,11 @@ class Archives:
                 chunk, size = [], 0
         if chunk:
             yield chunk
+
+
+def _explain(target: Path, rows: Sequence[SummaryRow]) -> Path:
+    summary = write_summary(target, rows)
+    return write_reason(target, (f"None of its {len(rows)} files could be used; {summary.name} says why for each.",))
 
 
 def _numbered(files: Iterator[Incoming], claim: str, known: set[str]) -> Iterator[Incoming]:

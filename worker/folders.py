@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from core.database import Database
@@ -48,8 +49,11 @@ class Folders:
                 if came and not answered:
                     self._open[key] = name
 
-    def settle(self) -> int:
+    def settle(self, is_in_hand: Callable[[str], bool]) -> int:
         """Answer folders of which every file has ended and nothing is left in the inbox; return how many.
+
+        Args:
+            is_in_hand: Whether files of a folder wait in the inbox, or have been taken and not been recorded.
 
         Raises:
             DatabaseUnavailable: Later.
@@ -58,7 +62,7 @@ class Folders:
         answered = 0
         for key, name in list(self._open.items()):
             with self._database.reading() as session:
-                if unsettled_members(session, key) or self._is_in_hand(name):
+                if unsettled_members(session, key) or is_in_hand(name):
                     continue
                 rows = arrivals_with(session, key)
             if rows:
@@ -66,9 +70,3 @@ class Folders:
                 answered += 1
             self._open.pop(key)
         return answered
-
-    def _is_in_hand(self, name: str) -> bool:
-        """Whether files of a folder wait in the inbox, or have been claimed and lie in `processing/`."""
-        claimed = any((claim / name).is_dir() for claim in self._settings.processing.iterdir())
-        waiting = (self._settings.inbox / name).rglob("*")
-        return claimed or any(path.is_file() and not path.name.startswith(".") for path in waiting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import queue
@@ -16,6 +17,7 @@ from core.alive import forget_life, show_life
 from core.announce import announcer
 from core.database import Database
 from core.errors import ConfigurationError, Unavailable
+from core.file_systems import file_system_of
 from core.home import prepare_home, prepare_runtime
 from core.ingest import Ingest
 from core.records.controls import intake_pause
@@ -28,8 +30,12 @@ from worker.watch import FolderWatch
 
 log = logging.getLogger(__name__)
 
+#: What shares without locks say.
+_NO_LOCKS = (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL)
 #: How often is looked whether the intake is paused.
 _LOOK_EVERY = 1.0
+#: A scan of a large folder on a slow share takes long: so many times as long the share is then left alone.
+_SCAN_SHARE = 4
 #: How often finished files are moved on while some are still in the works.
 _SETTLE_EVERY = 0.5
 
@@ -55,9 +61,10 @@ def run_inbox(settings: Settings) -> None:
 
 def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: threading.Event) -> None:
     """Do the steps until `stop` is set."""
-    watch = FolderWatch(settings.inbox, polling=settings.inbox_polling, poll_seconds=settings.settle_seconds / 2)
+    watch = FolderWatch(settings.inbox, polling=settings.inbox_polling)
     identity = Identity.of_this_process("inbox")
     log.info("Watching %s.", settings.inbox)
+    _advise(settings)
     recovered, root_missing, paused = False, False, False
     next_scan = next_settle = next_beat = next_look = 0.0
     try:
@@ -81,7 +88,7 @@ def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: thre
             try:
                 if watch.keep_up() or now >= next_scan:
                     inbox.scan()
-                    next_scan = now + settings.rescan_seconds
+                    next_scan = time.monotonic() + scan_pause(settings, took=time.monotonic() - now)
                 if root_missing:
                     log.warning("The inbox %s is back.", settings.inbox)
                 root_missing = False
@@ -108,6 +115,23 @@ def watch_inbox(settings: Settings, database: Database, inbox: Inbox, stop: thre
                 sign_off(session, identity)
         except Unavailable as error:
             log.warning("%s This process could not sign off; it will be forgotten.", error)
+
+
+def _advise(settings: Settings) -> None:
+    lies_on = file_system_of(settings.inbox)
+    if lies_on is not None and lies_on.is_shared and not settings.inbox_polling:
+        log.warning(
+            "The inbox lies on a share (%s), which sends no events for what other machines do: files are found every "
+            "%g s. FRACTURE_INBOX_POLLING=1 looks more often.",
+            lies_on.kind,
+            settings.rescan_seconds,
+        )
+
+
+def scan_pause(settings: Settings, *, took: float) -> float:
+    """Return how long to wait for the next scan: in polling mode as a file settles, but not all the time."""
+    pause = min(settings.settle_seconds, settings.rescan_seconds) if settings.inbox_polling else settings.rescan_seconds
+    return max(pause, _SCAN_SHARE * took)
 
 
 def _look_for_pause(database: Database, paused: bool) -> bool:
@@ -139,5 +163,9 @@ def _only_one(lock: Path) -> Iterator[None]:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ConfigurationError(f"Another inbox process already watches this inbox ({lock.parent}).") from error
+            if error.errno not in _NO_LOCKS:
+                raise ConfigurationError(
+                    f"Another inbox process already watches this inbox ({lock.parent})."
+                ) from error
+            log.warning("%s cannot be locked; see to it that no second inbox process uses it.", lock.parent)
         yield

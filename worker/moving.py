@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 import itertools
 import os
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+from core.storage import sync_folder
 
 _LONGEST_NAME_BYTES = 255
 #: What follows the last dot of a longer one is part of the name, not a kind of file.
 _LONGEST_SUFFIX_BYTES = 16
+#: What file systems without hard links answer.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 
 
 def move_aside(
@@ -43,14 +49,18 @@ def move_aside(
                 continue
             # Ours: a crash came between the link and the unlink.
         except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
+            if error.errno not in (errno.EXDEV, *_NO_LINKS):
                 raise
             # Another file system, or one without hard links; this process alone writes here.
-            if target.exists():
+            ours = error.errno == errno.EXDEV and is_copy(target, source)
+            if target.exists() and not ours:
                 continue
             if before_leaving:
                 before_leaving(target)
-            move(source, target)
+            if ours:  # a crash came between the copy and the unlink
+                source.unlink()
+            else:
+                move(source, target, below=folder)
             return target
         if before_leaving:
             before_leaving(target)
@@ -78,11 +88,16 @@ def _make_folder(top: Path, relative: Path) -> Path:
     return folder
 
 
-def move(source: Path, target: Path) -> None:
+def move(source: Path, target: Path, *, below: Path) -> None:
     """Rename; across file systems copy, make it durable, rename, and only then remove the source.
 
+    Args:
+        source: The file.
+        target: Where nothing lies yet.
+        below: A folder above `target` that has been there for long; those under it may be new.
+
     Raises:
-        OSError: It could not be moved; it is still at `source`.
+        OSError: It could not be moved; it is still at `source`, and nothing is at `target`.
     """
     try:
         source.rename(target)
@@ -92,13 +107,35 @@ def move(source: Path, target: Path) -> None:
             raise
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        shutil.copy2(source, temporary)
+        shutil.copyfile(source, temporary)
+        with suppress(OSError):  # not every share lets rights and times be set
+            shutil.copystat(source, temporary)
         with temporary.open("rb") as copied:
             os.fsync(copied.fileno())
         temporary.rename(target)
     finally:
         temporary.unlink(missing_ok=True)
-    source.unlink()
+    try:
+        folder = target.parent
+        sync_folder(folder)
+        while folder != below and below in folder.parents:
+            folder = folder.parent
+            sync_folder(folder)
+        source.unlink()
+    except OSError:
+        target.unlink()
+        raise
+
+
+def is_copy(path: Path, source: Path) -> bool:
+    """Whether a file is what `move` made of another, on another file system, that is still there."""
+    try:
+        ours, theirs = path.lstat(), source.lstat()
+        if ours.st_dev == theirs.st_dev or (ours.st_size, ours.st_mtime_ns) != (theirs.st_size, theirs.st_mtime_ns):
+            return False
+        return filecmp.cmp(path, source, shallow=False)
+    except OSError:
+        return False
 
 
 def write_reason(target: Path, reasons: tuple[str, ...]) -> Path:

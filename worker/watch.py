@@ -1,7 +1,8 @@
 """Folder events, as hints: a thread of watchdog puts changed paths into a queue.
 
 Events get lost (inotify's queue overflows, network shares send none, an observer dies, watchdog#654, #276), so the
-inbox also scans on a timer and never depends on an event.
+inbox also scans on a timer and never depends on an event. Where none come, in polling mode, it only scans: watchdog's
+own observer for that would walk through the share a second time, and say nothing that the scan does not see.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from pathlib import Path
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
-from watchdog.observers.polling import PollingObserver
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,9 @@ _IGNORED_EVENTS = frozenset({"opened", "closed_no_write", "attrib"})
 class FolderWatch:
     """Watches one folder tree; started again when its thread has died or the folder was replaced."""
 
-    def __init__(self, folder: Path, *, polling: bool, poll_seconds: float) -> None:
-        self._folder, self._polling, self._poll_seconds = folder, polling, poll_seconds
+    def __init__(self, folder: Path, *, polling: bool) -> None:
+        """Watch `folder`; `polling`: there are no events, and only its coming back is noticed."""
+        self._folder, self._polling = folder, polling
         self._observer: BaseObserver | None = None
         self._watched: tuple[int, int] | None = None  # device and inode of the folder that is watched
         self._told = False  # that watching does not work
@@ -43,10 +44,13 @@ class FolderWatch:
         """
         found = self._folder.stat()
         identity = (found.st_dev, found.st_ino)
-        if self._observer is not None and self._observer.is_alive() and identity == self._watched:
+        if identity == self._watched and (self._polling or (self._observer is not None and self._observer.is_alive())):
             return False
         self.stop()
-        observer = PollingObserver(timeout=self._poll_seconds) if self._polling else Observer()
+        if self._polling:
+            self._watched = identity
+            return True
+        observer = Observer()
         try:
             observer.schedule(_Hints(self.changed), str(self._folder), recursive=True)
             observer.start()

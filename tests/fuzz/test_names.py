@@ -32,7 +32,7 @@ def database_url(tmp_path: Path) -> str:
 @pytest.fixture
 def desk(settings: Settings, database: Database, model_id: int, monkeypatch: pytest.MonkeyPatch) -> Desk:
     clock = Clock()
-    monkeypatch.setattr("worker.inbox.time", clock)
+    clock.stand_in(monkeypatch)
     return Desk(settings.with_changes(settle_seconds=SETTLE), database, clock)
 
 

@@ -35,12 +35,12 @@ INTAKE = {
 }
 #: The inbox's way from claim to settle.
 INBOX = {
-    "folder made, file not claimed": Step("worker.inbox", "move", after=False),
-    "file claimed": Step("worker.inbox", "Inbox._claim"),
+    "folder made, file not claimed": Step("worker.custody", "move", after=False),
+    "file claimed": Step("worker.custody", "Processing.claim"),
     **INTAKE,
-    "work ended, file not moved": Step("worker.inbox", "Inbox.move_on", after=False),
+    "work ended, file not moved": Step("worker.inbox", "put_away", after=False),
     "reason written, file in both places": Step("worker.inbox", "write_reason"),
-    "file moved, folder left": Step("worker.inbox", "move_aside"),
+    "file moved, folder left": Step("worker.custody", "move_aside"),
     "file settled, not marked": Step("worker.inbox", "mark_settled", after=False),
     "marked, not committed": Step("worker.inbox", "mark_settled"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from core.database import Database
@@ -27,6 +28,11 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now
+
+    def stand_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Be the inbox's clock."""
+        for module in ("worker.inbox", "worker.waiting"):
+            monkeypatch.setattr(f"{module}.time", self)
 
 
 class Desk:

@@ -172,7 +172,7 @@ def test_a_damaged_file_in_a_sound_archive_is_rejected_alone() -> None:
 @pytest.fixture
 def desk(settings: Settings, database: Database, model_id: int, monkeypatch: pytest.MonkeyPatch) -> Desk:
     clock = Clock()
-    monkeypatch.setattr("worker.inbox.time", clock)
+    clock.stand_in(monkeypatch)
     return Desk(settings.with_changes(settle_seconds=SETTLE), database, clock)
 
 

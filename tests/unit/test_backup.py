@@ -49,7 +49,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def desk(settings: Settings, database: Database, model_id: int, monkeypatch: pytest.MonkeyPatch) -> Desk:
     clock = Clock()
-    monkeypatch.setattr("worker.inbox.time", clock)
+    clock.stand_in(monkeypatch)
     write_bundle(settings.models)
     desk = Desk(settings, database, clock)
     (settings.home / "secret_key").write_text("hush")

@@ -28,7 +28,7 @@ def trial(settings: Settings, database: Database, model_id: int) -> Iterator[Tri
     url = database.url.render_as_string(hide_password=False)
     trial = Trial(settings.with_changes(database_url=url), {}, EMBEDDED)
     desk = Desk(trial.settings, database)
-    desk.inbox.tracker = type(desk.inbox.tracker)(0.0)
+    desk.inbox.waiting.tracker = type(desk.inbox.waiting.tracker)(0.0)
     for number in range(GIVEN):
         content = draw_radiograph(number)
         desk.drop(f"drop-{number}.png", content)

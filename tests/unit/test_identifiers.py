@@ -65,7 +65,7 @@ def test_nothing_that_names_a_patient_is_kept(
             said += site.upload(*files.items(), to=to, headers=headers).data
     else:
         clock = Clock()
-        monkeypatch.setattr("worker.inbox.time", clock)
+        clock.stand_in(monkeypatch)
         desk = Desk(site.settings, site.database, clock)
         for name, data in files.items():
             desk.drop(f"{FOLDER}/{name}", data)
@@ -106,7 +106,7 @@ def test_a_name_tells_dicom_that_is_too_large_to_be_read(settings: Settings, sit
     desk = Desk(site.settings, site.database)
     for name, data in planted_files().items():
         desk.drop(name, data)
-    desk.inbox.tracker._settle_seconds = 0.0
+    desk.inbox.waiting.tracker._settle_seconds = 0.0
     desk.look()
     desk.look()
     assert desk.inbox.record() == 20

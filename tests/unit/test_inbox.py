@@ -17,7 +17,8 @@ from core.tables import ArrivalRow, JobRow, JobStatus, ModelVersionRow
 from tests.conftest import add_model, copy_tables, draw_radiograph
 from tests.fakes import claim, jobs_of, raising, saved
 from tests.unit.desk import SETTLE, Clock, Desk
-from worker import inbox as inbox_module
+from worker import custody
+from worker.settling import UNFINISHED_PATIENCE
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def database_url(tmp_path: Path) -> str:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("worker.inbox.time", clock)
+    clock.stand_in(monkeypatch)
     return clock
 
 
@@ -82,7 +83,7 @@ def test_a_writer_that_goes_on_after_a_long_pause_is_waited_for_in_processing(de
         stream.write(data[:100])
         stream.flush()
         desk.look()
-        assert desk.look(SETTLE) == 1
+        assert desk.look(UNFINISHED_PATIENCE * SETTLE) == 1
         stream.write(data[100:])  # a rename does not stop a writer
     assert desk.inbox.record() == 0
     desk.clock.now += SETTLE
@@ -127,7 +128,7 @@ def test_an_event_for_a_file_that_was_taken_changes_nothing(desk: Desk) -> None:
     desk.take()
     desk.inbox.look_at(path, desk.clock.now)
     desk.inbox.look_at(Path("/elsewhere/scan.png"), desk.clock.now)
-    assert (len(desk.inbox.tracker), desk.take(), len(desk.arrivals())) == (0, 0, 1)
+    assert (len(desk.inbox.waiting.tracker), desk.take(), len(desk.arrivals())) == (0, 0, 1)
 
 
 def test_a_file_that_is_deleted_before_it_settles_is_forgotten(desk: Desk) -> None:
@@ -135,7 +136,7 @@ def test_a_file_that_is_deleted_before_it_settles_is_forgotten(desk: Desk) -> No
     desk.look()
     path.unlink()
     assert desk.look(SETTLE) == 0
-    assert len(desk.inbox.tracker) == 0
+    assert len(desk.inbox.waiting.tracker) == 0
     assert desk.in_processing() == []
 
 
@@ -144,7 +145,7 @@ def test_a_file_that_is_deleted_between_the_last_look_and_the_rename_is_forgotte
 ) -> None:
     desk.drop("scan.png", draw_radiograph(1))
     desk.look()
-    monkeypatch.setattr("worker.inbox.move", raising(errno.ENOENT))
+    monkeypatch.setattr("worker.custody.move", raising(errno.ENOENT))
     assert desk.look(SETTLE) == 0
     assert desk.in_processing() == []
 
@@ -438,7 +439,7 @@ def test_a_file_that_may_not_be_renamed_is_told_once_and_does_not_keep_the_proce
 ) -> None:
     desk.drop("patient-name.png", draw_radiograph(1))
     with monkeypatch.context() as broken:
-        broken.setattr("worker.inbox.move", raising(errno.EACCES))
+        broken.setattr("worker.custody.move", raising(errno.EACCES))
         for _ in range(4):
             desk.look()
             assert desk.look(SETTLE) == 0
@@ -459,7 +460,7 @@ def test_a_finished_file_that_cannot_leave_is_told_once_and_tried_again(
     desk.classify()
     with monkeypatch.context() as broken:
         broken.setattr(
-            "worker.inbox.move_aside",
+            "worker.custody.move_aside",
             lambda path, *rest, **more: raising(errno.EROFS)() if path.name == "stuck.png" else path.unlink(),
         )
         assert [desk.inbox.settle(), desk.inbox.settle()] == [1, 0]
@@ -516,9 +517,9 @@ def test_files_that_cannot_leave_processing_do_not_block_those_behind_them(
     desk.classify()
     stuck = [path for path in desk.in_processing() if path.name in ("0.png", "1.png", "2.png")]
     with monkeypatch.context() as patch:
-        whole = inbox_module.move_aside
+        whole = custody.move_aside
         patch.setattr(
-            "worker.inbox.move_aside",
+            "worker.custody.move_aside",
             lambda path, *rest, **more: raising(errno.EACCES)() if path in stuck else whole(path, *rest, **more),
         )
         moved = [desk.inbox.settle() for _ in range(6)]

@@ -142,21 +142,21 @@ def test_another_failure_is_told_and_the_file_stays(source: Path, done: Path, mo
 def test_a_move_keeps_content_and_time(source: Path, tmp_path: Path) -> None:
     os.utime(source, (1_000_000, 1_000_000))
     (tmp_path / "other").mkdir()
-    move(source, tmp_path / "other" / "scan.png")
+    move(source, tmp_path / "other" / "scan.png", below=tmp_path)
     assert contents(tmp_path / "other") == {"scan.png": b"new"}
     assert (tmp_path / "other" / "scan.png").stat().st_mtime == 1_000_000
     assert not source.exists()
 
 
 @pytest.mark.parametrize("file_system", ["another file system"], indirect=True)
-@pytest.mark.parametrize("step", ["shutil.copy2", "os.fsync"])
+@pytest.mark.parametrize("step", ["shutil.copyfile", "os.fsync"])
 def test_a_copy_that_fails_leaves_the_source_and_no_half_file(
     step: str, file_system: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"worker.moving.{step}", raising(errno.ENOSPC))
     (tmp_path / "other").mkdir()
     with pytest.raises(OSError, match="No space"):
-        move(source, tmp_path / "other" / "scan.png")
+        move(source, tmp_path / "other" / "scan.png", below=tmp_path)
     assert source.read_bytes() == b"new"
     assert contents(tmp_path / "other") == {}
 
@@ -175,8 +175,8 @@ def test_a_copy_has_its_name_only_when_it_is_whole_and_on_the_disk(
         synced(number)
 
     monkeypatch.setattr("worker.moving.os.fsync", watched)
-    move(source, target)
-    assert seen == [False]
+    move(source, target, below=tmp_path)
+    assert seen == [False, True, True]  # the file, then the folders that name it
 
 
 def test_a_reason_lies_beside_its_file_in_plain_words(done: Path) -> None:

@@ -28,7 +28,7 @@ from worker.doctor.store_checks import STORE_CHECKS
 @pytest.fixture
 def desk(settings: Settings, database: Database, model_id: int, monkeypatch: pytest.MonkeyPatch) -> Desk:
     clock = Clock()
-    monkeypatch.setattr("worker.inbox.time", clock)
+    clock.stand_in(monkeypatch)
     return Desk(settings, database, clock)
 
 

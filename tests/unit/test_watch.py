@@ -11,6 +11,7 @@ import pytest
 
 from core.database import Database
 from core.errors import ConfigurationError
+from core.file_systems import FileSystem
 from core.records.controls import INTAKE, pause, resume
 from core.records.workers import living
 from core.settings import Settings
@@ -20,7 +21,7 @@ from tests.fakes import jobs_of, raising
 from tests.unit.desk import Desk
 from tests.unit.test_inbox import raise_unavailable
 from worker import inbox_loop
-from worker.inbox_loop import run_inbox, watch_inbox
+from worker.inbox_loop import run_inbox, scan_pause, watch_inbox
 from worker.watch import FolderWatch, _Hints
 
 Watching = Callable[..., AbstractContextManager[Desk]]
@@ -97,9 +98,26 @@ def reported(desk: Desk) -> bool:
 
 def test_polling_needs_no_event_of_the_system(watching: Watching, events: list[Any]) -> None:
     with watching(rescan_seconds=3600, inbox_polling=True) as desk:
-        until_watched(desk, events)
+        wait_until(lambda: reported(desk), within_seconds=30, what="the loop runs")
         desk.drop("study/scan.png", draw_radiograph(1))
         recorded(desk, 1)
+    assert events == []
+
+
+def test_a_slow_share_is_left_alone_between_two_looks(settings: Settings) -> None:
+    polling = settings.with_changes(inbox_polling=True, settle_seconds=1.0, rescan_seconds=5.0)
+    assert [scan_pause(polling, took=took) for took in (0.01, 0.5, 30.0)] == [1.0, 2.0, 120.0]
+    assert scan_pause(polling.with_changes(inbox_polling=False), took=0.01) == 5.0
+
+
+@pytest.mark.parametrize("polling", [False, True])
+def test_an_inbox_on_a_share_that_is_not_polled_is_told_of(
+    polling: bool, watching: Watching, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(inbox_loop, "file_system_of", lambda _: FileSystem("cifs", "/mnt", read_only=False))
+    with watching(inbox_polling=polling) as desk:
+        wait_until(lambda: reported(desk), within_seconds=30, what="the loop runs")
+    assert ("FRACTURE_INBOX_POLLING=1" in caplog.text) is not polling
 
 
 def test_a_lost_event_is_made_good_by_the_next_scan(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +138,7 @@ def test_a_paused_intake_leaves_files_where_they_are_and_takes_them_when_it_is_r
             pause(session, INTAKE, actor="test", note="new disk")
         wait_until(lambda: "Files stay in the inbox." in caplog.text, within_seconds=30, what="the pause is noticed")
         path = desk.drop("scan.png", draw_radiograph(1))
-        wait_until(lambda: path in desk.inbox.tracker, within_seconds=30, what="the file is seen")
+        wait_until(lambda: path in desk.inbox.waiting.tracker, within_seconds=30, what="the file is seen")
         settled = time.monotonic() + 3 * desk.settings.settle_seconds
         wait_until(lambda: time.monotonic() > settled, within_seconds=30, what="it would have been taken")
         assert path.exists()
@@ -209,7 +227,7 @@ def until_told(watch: FolderWatch, path: Path) -> Path:
 def test_a_watch_is_started_again_when_its_thread_or_its_folder_is_another(tmp_path: Path) -> None:
     folder = tmp_path / "watched"
     folder.mkdir()
-    watch = FolderWatch(folder, polling=False, poll_seconds=0.1)
+    watch = FolderWatch(folder, polling=False)
     try:
         assert [watch.keep_up(), watch.keep_up()] == [True, False]
         assert watch._observer is not None
@@ -228,7 +246,7 @@ def test_a_watch_is_started_again_when_its_thread_or_its_folder_is_another(tmp_p
 
 def test_reading_a_file_and_touching_its_attributes_are_no_events(tmp_path: Path) -> None:
     (tmp_path / "scan.png").write_bytes(b"x")
-    watch = FolderWatch(tmp_path, polling=False, poll_seconds=0.1)
+    watch = FolderWatch(tmp_path, polling=False)
     watch.keep_up()
     try:
         until_told(watch, tmp_path / "probe.png")
@@ -254,6 +272,15 @@ def test_a_second_process_on_the_same_inbox_is_refused(
         pytest.raises(ConfigurationError, match="Another inbox process already watches this inbox"),
     ):
         run_inbox(ours)
+
+
+def test_a_share_without_locks_is_watched_with_a_warning(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("worker.inbox_loop.fcntl.flock", raising(errno.ENOLCK))
+    settings.processing.mkdir(parents=True)
+    with inbox_loop._only_one(settings.processing / ".lock"):
+        assert "cannot be locked" in caplog.text
 
 
 def test_the_lock_does_not_count_as_a_claimed_file(settings: Settings, database: Database, model_id: int) -> None:

@@ -8,16 +8,44 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from core.file_systems import file_system_of
 from core.ingest import Ingest
 from core.records.settling import Settled, known_claims, long_ended, opened_claims, recorded_lately
 from core.retention import SAFE_AGE_SECONDS
+from worker.custody import Processing, file_below
 from worker.doctor.ailments import Ailment, Check, Premises
-from worker.inbox import Inbox, file_below
+from worker.inbox import Inbox, put_away
 from worker.moving import move_aside
 from worker.sidecars import leave_with
 
 #: The inbox process tries again after at most half a minute, and moves finished files within seconds.
 _PATIENCE_SECONDS = 120.0
+
+
+def _examine_watching(premises: Premises) -> Ailment | None:
+    settings = premises.settings
+    lies_on = file_system_of(settings.inbox)
+    if lies_on is None or not lies_on.is_shared or settings.inbox_polling:
+        return None
+    # Not broken: the timed scan finds every file, only later.
+    return Ailment(
+        f"The inbox lies on a file system of the kind {lies_on.kind}, which tells nothing of what other machines put "
+        "there. Set FRACTURE_INBOX_POLLING=1 (docs/shares.md).",
+        1,
+        notice=True,
+    )
+
+
+def _examine_writing(premises: Premises) -> Ailment | None:
+    settings = premises.settings
+    lies_on = file_system_of(settings.inbox)
+    if lies_on is None or not lies_on.read_only or settings.inbox_read_only:
+        return None
+    return Ailment(
+        "The inbox lies on a file system that is mounted read-only, so that no file can be taken out of it. Set "
+        "FRACTURE_INBOX_READ_ONLY=1, or mount it for writing (docs/shares.md).",
+        1,
+    )
 
 
 def _examine_unrecorded(premises: Premises) -> Ailment | None:
@@ -49,11 +77,10 @@ def _examine_leftover(premises: Premises) -> Ailment | None:
 
 def _move_on(premises: Premises) -> None:
     settings, database = premises.settings, premises.database
-    inbox = Inbox(settings, database, Ingest(settings, database, premises.store, lambda _: None))
     for settled in _leftover(premises):
         with suppress(FileNotFoundError):
-            inbox.move_on(settled)
-    inbox.settle()
+            put_away(Processing(settings), settled)
+    Inbox(settings, database, Ingest(settings, database, premises.store, lambda _: None)).settle()
 
 
 def _unrecorded(premises: Premises) -> list[Path]:
@@ -112,6 +139,8 @@ def _remove_empty_tree(folder: Path) -> None:
 
 
 INBOX_CHECKS = (
+    Check("watching", _examine_watching),
+    Check("writing", _examine_writing),
     Check("unrecorded files", _examine_unrecorded, _put_back),
     Check("finished files", _examine_leftover, _move_on),
 )

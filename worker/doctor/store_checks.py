@@ -23,7 +23,8 @@ def _examine_originals(premises: Premises) -> Ailment | None:
     return Ailment.of(
         "{count} radiographs have lost their original: it is missing from the store, or altered. Answers stay.",
         [f"radiograph {original.radiograph_id}" for original in _damaged(premises)],
-        remedy="brings back those of which a copy lies in done/, failed/ or processing/; send the others in again",
+        remedy="brings back those of which a copy lies in done/, failed/ or processing/, or in an inbox that is only "
+        "read; send the others in again",
     )
 
 
@@ -31,7 +32,8 @@ def _bring_back(premises: Premises) -> None:
     wanted = {original.sha256: original for original in _damaged(premises)}
     sizes = {original.bytes for original in wanted.values()}
     settings = premises.settings
-    for path in _files_below(settings.done, settings.failed, settings.processing):
+    in_place = (settings.inbox,) if settings.inbox_read_only else ()
+    for path in _files_below(settings.done, settings.failed, settings.processing, *in_place):
         if not wanted:
             return
         try:

@@ -1,0 +1,42 @@
+"""Does a file break off? Told from its first and last bytes, so that it can be asked of every file.
+
+A writer that pauses for longer than a file has to be quiet leaves a beginning, and Windows gives a file that it copies
+to a share its full size at once and fills it afterwards. Neither has the end that its kind ends with.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_BEGINNING, _END = 64, 1024
+
+
+def breaks_off(path: Path) -> bool:
+    """Whether a PNG, JPEG, BMP, WebP, TIFF or ZIP file lacks its end; of other kinds nothing is known.
+
+    A file that is damaged for good lacks it too: such files are only waited for longer.
+    """
+    try:
+        with path.open("rb") as stream:
+            beginning = stream.read(_BEGINNING)
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - _END))
+            end = stream.read(_END)
+            if beginning[:4] in (b"II*\0", b"MM\0*"):
+                # Its table of contents lies anywhere, often at the end; unwritten bytes are a table of no entries.
+                stream.seek(int.from_bytes(beginning[4:8], "little" if beginning[:1] == b"I" else "big"))
+                return stream.read(2) in (b"", b"\0\0")
+    except OSError:
+        return False
+    if beginning.startswith(b"\x89PNG\r\n\x1a\n"):
+        return b"IEND" not in end
+    if beginning.startswith(b"\xff\xd8\xff"):
+        return b"\xff\xd9" not in end
+    if beginning.startswith(b"PK\x03\x04"):
+        return b"PK\x05\x06" not in end
+    if beginning.startswith(b"BM"):
+        return int.from_bytes(beginning[2:6], "little") > size
+    if beginning.startswith(b"RIFF") and beginning[8:12] == b"WEBP":
+        return int.from_bytes(beginning[4:8], "little") + 8 > size
+    return size > 0 and not any(beginning)

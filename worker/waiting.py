@@ -1,0 +1,122 @@
+"""What lies in the inbox: which files are meant for us, which lie still, and which are taken now. Knows no database."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from pathlib import Path
+
+from core.settings import Settings
+from worker.custody import Custody
+from worker.endings import breaks_off
+from worker.settling import EMPTY_PATIENCE, UNFINISHED_PATIENCE, Look, StabilityTracker, is_ignored
+from worker.sidecars import has_file, sidecar_of
+
+log = logging.getLogger(__name__)
+
+#: Files that are taken before some are recorded, so that a drop of thousands does not keep the process from its beat.
+_CLAIMED_AT_ONCE = 512
+NO_FILE = "Something in the inbox is no regular file (a link or a device); it is left alone."
+
+
+class Complaints:
+    """Says what is wrong once for each path. Names of files stay out of the log: they may be patients' names."""
+
+    def __init__(self) -> None:
+        self._told: set[Path] = set()
+
+    def tell(self, path: Path, sentence: str) -> None:
+        """Log a sentence, unless this path has had one."""
+        if path not in self._told:
+            self._told.add(path)
+            log.error("%s", sentence)
+
+
+class Waiting:
+    """The files of one inbox that have not been taken."""
+
+    def __init__(self, settings: Settings, custody: Custody, complaints: Complaints) -> None:
+        self._settings, self._custody, self._complaints = settings, custody, complaints
+        self.tracker = StabilityTracker(settings.settle_seconds)
+
+    def scan(self) -> None:
+        """Look at everything in the inbox.
+
+        Raises:
+            OSError: The inbox is not there.
+        """
+        with os.scandir(self._settings.inbox):  # a missing root must be noticed, not taken for an empty one
+            pass
+        self._look_below(self._settings.inbox, time.monotonic())
+        self._custody.scanned()
+
+    def look_at(self, path: Path, now: float) -> bool:
+        """Look at one file, or at all files of a folder; return whether a file is ready to be taken."""
+        try:
+            if is_ignored(path.relative_to(self._settings.inbox)):
+                return False
+            found = path.lstat()
+        except (OSError, ValueError):  # gone, or no path below the inbox
+            self.tracker.forget(path)
+            return False
+        if stat.S_ISDIR(found.st_mode):
+            self._look_below(path, now)  # moved in whole: its files have no events of their own
+            return False
+        if not stat.S_ISREG(found.st_mode):
+            self._complaints.tell(
+                path, "Something in the inbox is no regular file (a link or a device); it is left alone."
+            )
+            return False
+        return self.tracker.see(path, Look.of(found), now)
+
+    def claim_ready(self) -> dict[str, Look]:
+        """Take the files that have settled, some hundred at once; return their claims, and how each looked then."""
+        now = time.monotonic()
+        taken: dict[str, Look] = {}
+        for path in self.tracker.due(now):
+            if not self.look_at(path, now):
+                continue
+            try:
+                if self._waits_for_the_other(path, now) or self._breaks_off(path, now):
+                    continue
+                claim, look = self._custody.claim(path, Look.at(path))
+            except FileNotFoundError:
+                pass  # taken away meanwhile
+            except OSError as error:
+                self._complaints.tell(
+                    path, f"A file in the inbox cannot be taken: {error.strerror}; it is tried again."
+                )
+                # Seen anew: it must be quiet once more, which keeps a hopeless file from a busy loop.
+                self.tracker.forget(path)
+                continue
+            else:
+                taken[claim] = look
+            self.tracker.forget(path)
+            if len(taken) == _CLAIMED_AT_ONCE:
+                break
+        return taken
+
+    def _breaks_off(self, path: Path, now: float) -> bool:
+        """Whether a file has no end yet, and has not been quiet for so long that none will come."""
+        return breaks_off(path) and not self.tracker.is_quiet(path, now, times=UNFINISHED_PATIENCE)
+
+    def _waits_for_the_other(self, path: Path, now: float) -> bool:
+        """Whether a file waits for its sidecar to lie still, or a sidecar for its file."""
+        if path.suffix.lower() == ".json":
+            if has_file(path):
+                self._custody.pass_over(path, Look.at(path))
+                self.tracker.forget(path)  # it is taken with its file
+                return True
+            return not self.tracker.is_quiet(path, now, times=EMPTY_PATIENCE)
+        sidecar = sidecar_of(path)
+        return sidecar is not None and not self.look_at(sidecar, now)
+
+    def _look_below(self, top: Path, now: float) -> None:
+        for folder, folders, names in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                path = Path(folder, name)
+                if path not in self.tracker and self._custody.is_new(path):
+                    self.look_at(path, now)
