@@ -21,6 +21,7 @@ COMMANDS = {
     "beat": "Run the clock that looks for lost work.",
     "submit": "Send files or folders to the queue.",
     "classify": "Ask a model about files at once, without queue or database.",
+    "explain": "Say what the queue would make of a file, touching nothing.",
     "results": "List stored results.",
     "export": "Write reviewed radiographs and their labels as data to train on.",
     "queue": "Show what waits, runs and has ended.",

@@ -128,10 +128,7 @@ class Ingest:
             if file.problem is not None:
                 raise file.problem
             if file.data is None or file.size > self._settings.max_file_bytes:
-                raise ImageTooLarge(
-                    f"The file has {file.size / 2**20:.1f} MiB; at most {self._settings.max_file_bytes / 2**20:g} MiB "
-                    "are accepted."
-                )
+                raise too_large(file.size, self._settings)
             facts = images.inspect(file.data, max_pixels=self._settings.max_pixels)
         except RejectedImage as problem:
             return replace(seen, problem=problem)
@@ -167,6 +164,13 @@ class Ingest:
     def pseudonyms(self) -> Pseudonyms:
         """What stands for names and numbers of patients."""
         return Pseudonyms.of(self._settings)
+
+
+def too_large(size: int, settings: Settings) -> ImageTooLarge:
+    """Say how large a file is, and how large it may be."""
+    return ImageTooLarge(
+        f"The file has {size / 2**20:.1f} MiB; at most {settings.max_file_bytes / 2**20:g} MiB are accepted."
+    )
 
 
 def displayable(name: str) -> str:

@@ -77,6 +77,23 @@ def read_model_input(data: bytes, *, side: int, channels: int, max_pixels: int, 
     return to_model_input(pixels, side=side, channels=channels)
 
 
+@dataclass(frozen=True)
+class Placement:
+    """Where a radiograph lies in the network's square input, in pixels; the rest is black."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+
+
+def placement(width: int, height: int, *, side: int) -> Placement:
+    """Scale a picture to a square's side, keeping its proportions, and centre it."""
+    scale = side / max(height, width)
+    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+    return Placement(new_width, new_height, left=(side - new_width) // 2, top=(side - new_height) // 2)
+
+
 def to_model_input(pixels: NDArray[np.uint8], *, side: int, channels: int) -> NDArray[np.uint8]:
     """Fit one radiograph to the network's input, keeping its proportions.
 
@@ -97,12 +114,11 @@ def to_model_input(pixels: NDArray[np.uint8], *, side: int, channels: int) -> ND
     height, width = pixels.shape
     if height < 1 or width < 1:
         raise UnreadableImage(f"The picture is {width} x {height} pixels: it has no area.")
-    scale = side / max(height, width)
-    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    place = placement(width, height, side=side)
     resized = Image.fromarray(pixels).resize(
-        (new_width, new_height), Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP
+        (place.width, place.height), Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP
     )
     canvas = np.zeros((side, side, channels), dtype=np.uint8)
-    top, left = (side - new_height) // 2, (side - new_width) // 2
-    canvas[top : top + new_height, left : left + new_width] = np.asarray(resized)[:, :, np.newaxis]
+    rows, columns = slice(place.top, place.top + place.height), slice(place.left, place.left + place.width)
+    canvas[rows, columns] = np.asarray(resized)[:, :, np.newaxis]
     return canvas

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from core.settings import Settings
-from worker.moving import is_copy, move, move_aside, remove_empty
+from worker.moving import UNFINISHED, is_copy, move, move_aside, remove_empty
 from worker.settling import Look
 from worker.sidecars import KEPT_AS, leave_with, sidecar_of
 
@@ -82,6 +83,8 @@ class Processing:
 
     def recover(self) -> list[str]:
         """Remove what a crash left of copies from another file system."""
+        for folder in (self._processing, self._settings.done, self._settings.failed):
+            shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
         with os.scandir(self._processing) as entries:
             claims = sorted(entry.name for entry in entries if entry.is_dir())
         for claim in claims:

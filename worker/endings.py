@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_BEGINNING, _END = 64, 1024
+_BEGINNING, _END = 512, 1024
 
 
 def breaks_off(path: Path) -> bool:

@@ -27,7 +27,7 @@ from worker.folders import Folders
 from worker.in_place import InPlace
 from worker.moving import write_reason
 from worker.settling import Look
-from worker.sidecars import BadSidecar, Sidecar, read_sidecar, sidecar_of
+from worker.sidecars import ALONE, BadSidecar, Sidecar, read_sidecar, sidecar_of
 from worker.waiting import Complaints, Waiting
 
 log = logging.getLogger(__name__)
@@ -272,7 +272,7 @@ class Inbox:
                 continue
             name = relative.as_posix()
             if name.lower().endswith(".json"):
-                problem = UnsupportedFormat("A sidecar NAME.json needs its file NAME beside it; there was none.")
+                problem = UnsupportedFormat(ALONE)
             size, count = size + after.size, count + 1
             yield Incoming(
                 name=name,

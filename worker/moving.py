@@ -17,6 +17,8 @@ from core.storage import sync_folder
 _LONGEST_NAME_BYTES = 255
 #: What follows the last dot of a longer one is part of the name, not a kind of file.
 _LONGEST_SUFFIX_BYTES = 16
+#: A folder of copies in the making; what is there at a start was left by a crash.
+UNFINISHED = ".moving"
 #: What file systems without hard links answer.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 
@@ -45,22 +47,18 @@ def move_aside(
         try:
             os.link(source, target, follow_symlinks=False)  # unlike a rename, a link never overwrites
         except FileExistsError:
-            if not target.samefile(source):
+            if not target.samefile(source) and not is_copy(target, source):
                 continue
-            # Ours: a crash came between the link and the unlink.
+            # Ours: a crash came between the link, or the copy to another file system, and the unlink.
         except OSError as error:
             if error.errno not in (errno.EXDEV, *_NO_LINKS):
                 raise
             # Another file system, or one without hard links; this process alone writes here.
-            ours = error.errno == errno.EXDEV and is_copy(target, source)
-            if target.exists() and not ours:
+            if target.exists():
                 continue
             if before_leaving:
                 before_leaving(target)
-            if ours:  # a crash came between the copy and the unlink
-                source.unlink()
-            else:
-                move(source, target, below=folder)
+            move(source, target, below=folder)
             return target
         if before_leaving:
             before_leaving(target)
@@ -94,7 +92,8 @@ def move(source: Path, target: Path, *, below: Path) -> None:
     Args:
         source: The file.
         target: Where nothing lies yet.
-        below: A folder above `target` that has been there for long; those under it may be new.
+        below: A folder above `target` that has been there for long; those under it may be new. Half a copy lies in
+            `UNFINISHED` there, where whoever starts next finds it without a walk.
 
     Raises:
         OSError: It could not be moved; it is still at `source`, and nothing is at `target`.
@@ -105,7 +104,9 @@ def move(source: Path, target: Path, *, below: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-    temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    unfinished = below / UNFINISHED
+    unfinished.mkdir(exist_ok=True)
+    temporary = unfinished / f".{secrets.token_hex(8)}.tmp"
     try:
         shutil.copyfile(source, temporary)
         with suppress(OSError):  # not every share lets rights and times be set
@@ -115,6 +116,8 @@ def move(source: Path, target: Path, *, below: Path) -> None:
         temporary.rename(target)
     finally:
         temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it is gone, or another copy is in it
+            unfinished.rmdir()
     try:
         folder = target.parent
         sync_folder(folder)

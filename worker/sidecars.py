@@ -15,6 +15,7 @@ from worker.moving import move_aside, shortened, write_reason
 
 #: Its name in the claim's folder; hidden, so that it is never taken for the file itself.
 KEPT_AS = ".sidecar.json"
+ALONE = "A sidecar NAME.json needs its file NAME beside it; there was none."
 _LONGEST_FILE_NAME = 255
 _MOST_BYTES = 64 * 2**10
 _MOST_TAGS, _LONGEST_TAG, _LONGEST_NAME = 20, 64, 200
