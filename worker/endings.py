@@ -1,4 +1,4 @@
-"""Does a file break off? Told from its first and last bytes, so that it can be asked of every file.
+"""Does a file break off? Told from its first and last bytes, mostly, so that it can be asked of every file.
 
 A writer that pauses for longer than a file has to be quiet leaves a beginning, and Windows gives a file that it copies
 to a share its full size at once and fills it afterwards. Neither has the end that its kind ends with.
@@ -9,18 +9,29 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from core.dicom.signs import is_dicom
+
 _BEGINNING, _END = 512, 1024
 
 
-def breaks_off(path: Path) -> bool:
-    """Whether a PNG, JPEG, BMP, WebP, TIFF or ZIP file lacks its end; of other kinds nothing is known.
+def breaks_off(path: Path, *, most_bytes: int) -> bool:
+    """Whether a PNG, JPEG, BMP, WebP, TIFF, ZIP or DICOM file lacks its end; of other kinds nothing is known.
 
     A file that is damaged for good lacks it too: such files are only waited for longer.
+
+    Args:
+        path: Which.
+        most_bytes: Of a DICOM file, whose header has to be read, that is no larger.
     """
     try:
         with path.open("rb") as stream:
             beginning = stream.read(_BEGINNING)
             size = stream.seek(0, os.SEEK_END)
+            if is_dicom(beginning):
+                from core.dicom import whole  # costs a quarter of a second, which other files never pay
+
+                stream.seek(0)
+                return size <= most_bytes and whole.breaks_off(stream.read())
             stream.seek(max(0, size - _END))
             end = stream.read(_END)
             if beginning[:4] in (b"II*\0", b"MM\0*"):

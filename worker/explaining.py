@@ -131,7 +131,7 @@ def _look_beside(explanation: Explanation, path: Path, settings: Settings) -> No
             explanation.sidecar = read_sidecar(beside)
         except BadSidecar as error:
             explanation.notes.append(f"{error} The file is taken without it.")
-    if breaks_off(path):
+    if breaks_off(path, most_bytes=settings.max_file_bytes):
         seconds = UNFINISHED_PATIENCE * settings.settle_seconds
         explanation.notes.append(f"The file breaks off; the inbox would wait {seconds:g} s for the rest of it.")
 

@@ -100,7 +100,9 @@ class Waiting:
 
     def _breaks_off(self, path: Path, now: float) -> bool:
         """Whether a file has no end yet, and has not been quiet for so long that none will come."""
-        return breaks_off(path) and not self.tracker.is_quiet(path, now, times=UNFINISHED_PATIENCE)
+        return breaks_off(path, most_bytes=self._settings.max_file_bytes) and not self.tracker.is_quiet(
+            path, now, times=UNFINISHED_PATIENCE
+        )
 
     def _waits_for_the_other(self, path: Path, now: float) -> bool:
         """Whether a file waits for its sidecar to lie still, or a sidecar for its file."""

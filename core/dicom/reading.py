@@ -32,7 +32,7 @@ MOST_SEQUENCE_BYTES = 2**20
 _MOST_INFLATED = 512 * 2**20
 _INFLATED_AT_ONCE = 2**20
 _META_AT, _MOST_META_BYTES = 132, 2**16
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
+DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 MODALITIES = ("CR", "DX", "RF", "MG", "XA")
 #: What secondary captures call themselves.
@@ -73,7 +73,7 @@ class _TooManyPieces(Exception):
     """The header has more elements than any radiograph."""
 
 
-class _Bounded(io.BytesIO):
+class Bounded(io.BytesIO):
     """A file of which only so many pieces are read."""
 
     reads = 0
@@ -107,7 +107,7 @@ def read(data: bytes) -> Dataset:
     hush()
     try:
         _bound_deflated(data)
-        return pydicom.dcmread(_Bounded(data))
+        return pydicom.dcmread(Bounded(data))
     except (MemoryError, ImageTooLarge):
         raise
     except _TooManyPieces:
@@ -274,7 +274,7 @@ def _bound_deflated(data: bytes) -> None:
     """Refuse a deflated data set that becomes too much, before pydicom inflates it at once."""
     # The file header tells its own length, and is never deflated itself.
     start = _META_AT + 12 + int.from_bytes(data[_META_AT + 8 : _META_AT + 12], "little")
-    if _DEFLATED not in data[_META_AT : min(start, _MOST_META_BYTES)]:
+    if DEFLATED not in data[_META_AT : min(start, _MOST_META_BYTES)]:
         return
     inflater, size, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[start:]
     while rest and not inflater.eof:
