@@ -80,7 +80,8 @@ def bring(folder: Path, files: int, share: Share, *, seed: int = 0) -> None:
     def write(number: int) -> None:
         chance = random.Random(seed * 1_000_003 + number)
         name, data = content(number)
-        cuts = sorted({0, len(data), *(chance.randrange(1, len(data)) for _ in range(chance.randint(2, 5)))})
+        # The last write is no shorter than 64 bytes: of the last few alone nobody could tell that they are missing.
+        cuts = sorted({0, len(data), *(chance.randrange(1, len(data) - 64) for _ in range(chance.randint(2, 5)))})
         pieces = [data[start:end] for start, end in itertools.pairwise(cuts)]
 
         def pause() -> None:

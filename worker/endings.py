@@ -11,7 +11,9 @@ from pathlib import Path
 
 from core.dicom.signs import is_dicom
 
-_BEGINNING, _END = 512, 1024
+_BEGINNING, _END, _PACKED = 512, 1024, 16
+_PNG_END = b"IEND\xaeB`\x82"
+_TAR, _TAR_AT = b"ustar", 257
 
 
 def breaks_off(path: Path, *, most_bytes: int) -> bool:
@@ -27,13 +29,17 @@ def breaks_off(path: Path, *, most_bytes: int) -> bool:
         with path.open("rb") as stream:
             beginning = stream.read(_BEGINNING)
             size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - _END))
+            end = stream.read(_END)
+            if beginning[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
+                return False  # it ends in zeros
+            if size >= _END and not any(end):
+                return True  # not filled yet; a picture that is black at its end has to wait too
             if is_dicom(beginning):
                 from core.dicom import whole  # costs a quarter of a second, which other files never pay
 
                 stream.seek(0)
                 return size <= most_bytes and whole.breaks_off(stream.read())
-            stream.seek(max(0, size - _END))
-            end = stream.read(_END)
             if beginning[:4] in (b"II*\0", b"MM\0*"):
                 # Its table of contents lies anywhere, often at the end; unwritten bytes are a table of no entries.
                 stream.seek(int.from_bytes(beginning[4:8], "little" if beginning[:1] == b"I" else "big"))
@@ -41,7 +47,7 @@ def breaks_off(path: Path, *, most_bytes: int) -> bool:
     except OSError:
         return False
     if beginning.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"IEND" not in end
+        return _PNG_END not in end
     if beginning.startswith(b"\xff\xd8\xff"):
         return b"\xff\xd9" not in end
     if beginning.startswith(b"PK\x03\x04"):
@@ -49,5 +55,6 @@ def breaks_off(path: Path, *, most_bytes: int) -> bool:
     if beginning.startswith(b"BM"):
         return int.from_bytes(beginning[2:6], "little") > size
     if beginning.startswith(b"RIFF") and beginning[8:12] == b"WEBP":
-        return int.from_bytes(beginning[4:8], "little") + 8 > size
+        # It is packed, and has no row of zeros.
+        return int.from_bytes(beginning[4:8], "little") + 8 > size or not any(end[-_PACKED:])
     return size > 0 and not any(beginning)

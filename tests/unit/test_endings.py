@@ -54,7 +54,7 @@ def test_a_file_that_is_cut_off_anywhere_breaks_off(kind: str, share: float, tmp
     assert looked_at(data[: int(share * len(data))], tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "ZIP", "DICOM, RLE", "DICOM, JPEG 2000"])
+@pytest.mark.parametrize("kind", WHOLE)
 def test_a_file_of_full_size_that_is_not_filled_yet_breaks_off(kind: str, tmp_path: Path) -> None:
     data = WHOLE[kind]
     half = len(data) // 2
