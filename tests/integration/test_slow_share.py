@@ -73,7 +73,7 @@ def drop(share: Path, redis: RedisServer, database_url: str, models: Path, files
 def test_forty_files_over_a_slow_share_are_forty_whole_arrivals(
     share: Path, redis: RedisServer, database_url: str, shipped_models: Path
 ) -> None:
-    pace = Share(at_once=20, pauses=(0.02, 0.2), long_pauses=(0.8, 1.25), long_share=0.2)
+    pace = Share(at_once=40, pauses=(0.02, 0.2), long_pauses=(0.8, 1.25), long_share=0.2)
     drop(share, redis, database_url, shipped_models, 40, pace)
 
 
