@@ -469,6 +469,27 @@ def test_a_finished_file_that_cannot_leave_is_told_once_and_tried_again(
     assert desk.below(desk.settings.done) == ["stuck.png"]
 
 
+def test_a_share_that_is_away_while_a_file_is_read_makes_it_wait_and_not_fail(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.drop("scan.png", draw_radiograph(1))
+    with monkeypatch.context() as away:
+        away.setattr(Path, "read_bytes", raising(errno.ESTALE))
+        assert desk.take() == 0
+    assert "share does not answer" in caplog.text
+    desk.clock.now += 30
+    assert desk.inbox.record() == 1
+    assert [row.error_code for row in desk.arrivals()] == [None]
+
+
+def test_a_large_drop_is_taken_piece_by_piece(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.waiting._CLAIMED_AT_ONCE", 4)
+    for seed in range(10):
+        desk.drop(f"{seed}.png", draw_radiograph(seed, width=16, height=16))
+    desk.look()
+    assert [desk.look(SETTLE), desk.inbox.record(), desk.look(), desk.look(), desk.look()] == [4, 4, 4, 2, 0]
+
+
 def test_many_files_are_recorded_in_chunks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(10):
         desk.drop(f"{seed}.png", draw_radiograph(seed, width=16, height=16))
