@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
-# An image for each role: `docker build --target web .`, and likewise worker, worker-gpu, inbox, beat, migrate and flower.
+# An image for each role: `docker build --target web .`, and likewise worker, worker-gpu, inbox, dicom, beat,
+# migrate and flower.
 # Each holds what its role needs and no more: only worker-gpu has TensorFlow, a worker runs compiled networks with LiteRT.
 # All run as a user without rights and write below /data and /tmp alone.
 
@@ -23,6 +24,10 @@ RUN pip install --require-hashes -r requirements/web.lock
 FROM base-libraries AS inbox-libraries
 COPY requirements/inbox.lock requirements/
 RUN pip install --require-hashes -r requirements/inbox.lock
+
+FROM base-libraries AS dicom-libraries
+COPY requirements/dicom.lock requirements/
+RUN pip install --require-hashes -r requirements/dicom.lock
 
 FROM base-libraries AS worker-libraries
 COPY requirements/worker.lock requirements/
@@ -80,6 +85,13 @@ FROM role AS inbox
 COPY --from=inbox-libraries /venv /venv
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-m", "cli.main", "health", "inbox"]
 CMD ["inbox"]
+
+FROM role AS dicom
+COPY --from=dicom-libraries /venv /venv
+ENV FRACTURE_DICOM_HOST=0.0.0.0
+EXPOSE 11112
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s CMD ["python", "-m", "cli.main", "health", "dicom"]
+CMD ["dicom"]
 
 FROM role AS web
 COPY --from=web-libraries /venv /venv

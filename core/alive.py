@@ -11,8 +11,8 @@ from pathlib import Path
 
 from core.errors import Unavailable
 
-#: Roles that have no address to be asked at.
-ROLES = ("worker", "inbox", "beat")
+#: Roles that are not asked at an address; the receiver's may want a certificate.
+ROLES = ("worker", "inbox", "beat", "dicom")
 
 
 class NoSignOfLife(Unavailable):

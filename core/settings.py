@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from core.dicom.peers import Peers, ae_title
 from core.errors import ConfigurationError
 
 PREFIX = "FRACTURE_"
@@ -181,6 +182,26 @@ class Settings:
         64_000_000, _whole(1), "Largest picture that is decoded, in pixels; of a WebP half as many"
     )
 
+    dicom: bool = _setting(False, _flag, "`up` runs the DICOM receiver too (docs/dicom.md)", "0")
+    dicom_ae_title: str = _setting("FRACTURE-QUEUE", ae_title, "The receiver's own AE title, by which it is called")
+    dicom_host: str = _setting("127.0.0.1", str, "The address that the receiver listens on")
+    dicom_port: int = _setting(11112, _whole(1, 65535), "The port that the receiver listens on")
+    dicom_peers: Peers = _setting(
+        Peers(),
+        Peers.read,
+        "Who may send DICOM: `AETITLE@ADDRESS,...`; an address may be a network (`10.1.0.0/16`), `*` is any title",
+        "every program on this machine, and nobody else",
+    )
+    dicom_tls_certificate: Path = _setting(
+        Path(), _path, "File of the receiver's certificate (PEM); set: TLS only", "none: no TLS"
+    )
+    dicom_tls_key: Path = _setting(Path(), _path, "File of the certificate's key", "none")
+    dicom_tls_clients: Path = _setting(
+        Path(), _path, "File of the authorities that senders' certificates must be signed by", "none: senders need none"
+    )
+    dicom_associations: int = _setting(8, _whole(1, 100), "Most DICOM associations at once")
+    dicom_pdu_bytes: int = _setting(128 * 2**10, _whole(4096, 2**24), "Largest piece that senders may send at once")
+
     def __post_init__(self) -> None:
         home = self.home
         derived: dict[str, Any] = {
@@ -249,6 +270,10 @@ class Settings:
             problems.append(
                 f"FRACTURE_STORE_URL={_masked(self.store_url)!r} is no file:// address with an absolute path."
             )
+        if (self.dicom_tls_certificate == Path()) != (self.dicom_tls_key == Path()):
+            problems.append("FRACTURE_DICOM_TLS_CERTIFICATE and FRACTURE_DICOM_TLS_KEY are of use only together.")
+        if self.dicom_tls_clients != Path() and self.dicom_tls_certificate == Path():
+            problems.append("FRACTURE_DICOM_TLS_CLIENTS needs FRACTURE_DICOM_TLS_CERTIFICATE.")
         own = {"FRACTURE_HOME": self.home, "FRACTURE_STORE_URL": self.store_path, "FRACTURE_MODELS": self.models}
         problems += [
             f"{variable} lies in the inbox {self.inbox}; its files would be taken for radiographs."

@@ -23,6 +23,7 @@ lock base "$versions"
 for role in inbox web worker flower; do
     lock "$role" "$versions" "$role"
 done
+lock dicom "$versions" dicom-net
 lock gpu "$versions" gpu
 # What an image installs the program itself with.
 echo setuptools | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

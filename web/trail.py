@@ -5,7 +5,12 @@ from __future__ import annotations
 from core.records.trail import Happening
 from web.words import counted, label_words, reading_words
 
-_DOORS = {"door": "whoever was at this machine", "page": "somebody at this page", "api": "a program on this machine"}
+_DOORS = {
+    "door": "whoever was at this machine",
+    "page": "somebody at this page",
+    "api": "a program on this machine",
+    "dicom": "a program that sent DICOM",
+}
 
 
 def what_happened(event: Happening) -> str:
@@ -49,6 +54,8 @@ def by_whom(event: Happening) -> str:
         return name
     if kind == "token":
         return f"the program {name}"
+    if kind == "dicom" and name:
+        return f"{name}, by DICOM"
     if kind == "command":
         return f"{name}, on the command line"
     return _DOORS.get(event.actor, event.actor)

@@ -23,7 +23,13 @@ _STATUS = {
     JobStatus.QUARANTINED: "Set aside",
     JobStatus.CANCELLED: "Cancelled",
 }
-_SOURCE = {Source.INBOX: "Inbox folder", Source.WEB: "This page", Source.API: "API", Source.COMMAND: "Command line"}
+_SOURCE = {
+    Source.INBOX: "Inbox folder",
+    Source.WEB: "This page",
+    Source.API: "API",
+    Source.COMMAND: "Command line",
+    Source.DICOM: "DICOM receiver",
+}
 _FLAGS = {
     "doubtful": "The model is unsure; a person should look.",
     "unlike-radiographs": "Unlike the radiographs that the model knows; perhaps not a radiograph.",

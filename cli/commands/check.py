@@ -51,11 +51,12 @@ def _processes(settings: Settings, database: Database) -> str:
     with database.reading() as session:
         counts = {
             role: len(living(session, role=role, within_seconds=2 * settings.lease_seconds))
-            for role in ("worker", "inbox")
+            for role in ("worker", "inbox", *(["dicom"] if settings.dicom else []))
         }
     missing = [role for role, count in counts.items() if not count]
     if missing:
         raise Unavailable(
             f"No {' and no '.join(missing)} process has reported lately; `fracture-queue up` starts them."
         )
-    return f"{counts['worker']} that classify, {counts['inbox']} that watches the inbox."
+    receives = f", {counts['dicom']} that receives DICOM" if settings.dicom else ""
+    return f"{counts['worker']} that classify, {counts['inbox']} that watches the inbox{receives}."

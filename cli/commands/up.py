@@ -88,9 +88,10 @@ def _roles(settings: Settings) -> list[Role]:
         return [sys.executable, "-m", "cli.main", role]
 
     redis = [Role("redis", redis_command(settings), lambda: _redis_answers(settings))]
+    dicom = ["dicom"] if settings.dicom else []
     return [
         *(redis if settings.uses_embedded_redis else []),
-        *(Role(name, command(name)) for name in ("web", "inbox", "worker", "beat")),
+        *(Role(name, command(name)) for name in ("web", "inbox", *dicom, "worker", "beat")),
     ]
 
 
@@ -113,7 +114,7 @@ def _ready(settings: Settings, database: Database, began: datetime) -> bool:
         with database.reading() as session:
             return all(
                 any(row.seen_at >= began for row in living(session, role=role, within_seconds=3600))
-                for role in ("inbox", "worker")
+                for role in ("inbox", "worker", *(["dicom"] if settings.dicom else []))
             )
     except (OSError, Unavailable):
         return False
@@ -127,13 +128,14 @@ def _reachable(host: str) -> str:
 def _greet(settings: Settings, models: list[str]) -> None:
     host = _reachable(settings.host)
     shown = f"[{host}]" if ":" in host else host
+    dicom = f"\n  DICOM   {settings.dicom_ae_title}, port {settings.dicom_port}" if settings.dicom else ""
     click.echo(
         f"""
 Fracture Queue is ready. Research and education only, never diagnosis.
 
   Page    http://{shown}:{settings.port}/
   Inbox   {settings.inbox}
-          Drop radiographs (DICOM, JPEG, PNG, BMP, TIFF, WebP) or folders here.
+          Drop radiographs (DICOM, JPEG, PNG, BMP, TIFF, WebP) or folders here.{dicom}
   After   {settings.done} and {settings.failed}
   Model   {", ".join(models) or "none is active; see `fracture-queue models list`"}
   Logs    {settings.logs}

@@ -136,7 +136,7 @@ def _refuse_filled(settings: Settings, database: Database) -> None:
         with database.reading() as session:
             alive = [
                 row.name
-                for role in ("worker", "inbox")
+                for role in ("worker", "inbox", "dicom")
                 for row in living(session, role=role, within_seconds=2 * settings.lease_seconds)
             ]
         if alive:

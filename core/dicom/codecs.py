@@ -29,6 +29,13 @@ DECODERS = {
     **dict.fromkeys((*_JPEG_2000, *_JPEG_2000_HT), "pylibjpeg"),
     RLE: "pydicom",  # pylibjpeg-rle panics on damaged data, and writes so to standard error
 }
+#: All that is read, the best first: exact before lossy, and of those what costs least to decode.
+SYNTAXES = (
+    *("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", RLE),
+    *("1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201"),
+    *("1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.80", JPEG_BASELINE, JPEG_EXTENDED, "1.2.840.10008.1.2.4.91"),
+    *("1.2.840.10008.1.2.4.203", "1.2.840.10008.1.2.4.81"),
+)
 #: Markers of JPEG that begin a frame's header: all of C0 to CF but tables (C4, CC) and reserved (C8); F7 is JPEG-LS.
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = b"\xff\xda"

@@ -22,11 +22,11 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.tag import BaseTag
-from pydicom.uid import UID
 
 from core.dicom import reading
 from core.dicom.codecs import NATIVE
 from core.dicom.comments import without_comments
+from core.dicom.framing import OWN_CLASS, file_meta
 from core.errors import UnreadableImage
 from core.pseudonyms import Pseudonyms
 
@@ -59,7 +59,6 @@ _TELLING = ("AE", "DA", "DT", "LT", "PN", "ST", "TM", "UC", "UN", "UR", "UT")
 #: Numbers of the standard itself, which say what a thing is and not which.
 _STANDARD = "1.2.840.10008."
 _OVERLAYS = range(0x6000, 0x6100)
-_OWN_CLASS, _OWN_VERSION = "2.25.305828488182831875890203105390285383139", "FRACTURE-QUEUE"
 
 
 @dataclass(frozen=True)
@@ -205,12 +204,9 @@ def _trim_pixels(dataset: Dataset) -> None:
 
 def _file_meta(dataset: Dataset, pseudonyms: Pseudonyms, digest: str) -> FileMetaDataset:
     """Make a new file header: the old one may name stations and programs."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
-    meta.MediaStorageSOPClassUID = UID(
-        reading.text(dataset, "SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", _OWN_CLASS)
+    known = dataset.file_meta.get("MediaStorageSOPClassUID", OWN_CLASS)
+    return file_meta(
+        syntax=dataset.file_meta.TransferSyntaxUID,
+        sop_class=reading.text(dataset, "SOPClassUID") or known,
+        sop_instance=reading.text(dataset, "SOPInstanceUID") or pseudonyms.uid(digest),
     )
-    meta.MediaStorageSOPInstanceUID = UID(reading.text(dataset, "SOPInstanceUID") or pseudonyms.uid(digest))
-    # Fixed, so that the same file gives the same bytes whatever version writes it.
-    meta.ImplementationClassUID, meta.ImplementationVersionName = UID(_OWN_CLASS), _OWN_VERSION
-    return meta

@@ -29,7 +29,7 @@ from core.tables import (
 )
 
 #: Interactive work overtakes bulk work, because the claim takes the highest priority first.
-PRIORITIES = {Source.WEB: 10, Source.API: 10, Source.COMMAND: 0, Source.INBOX: 0}
+PRIORITIES = {Source.WEB: 10, Source.API: 10, Source.COMMAND: 0, Source.INBOX: 0, Source.DICOM: 0}
 
 
 @dataclass(frozen=True, kw_only=True)

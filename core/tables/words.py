@@ -42,6 +42,7 @@ class Source(enum.StrEnum):
     WEB = "web"
     API = "api"
     COMMAND = "command"
+    DICOM = "dicom"  # sent by a scanner or an archive
 
 
 #: Readings: the first sees the model's answer, the second is another person's, who sees neither that nor the first.

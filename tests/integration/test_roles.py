@@ -21,11 +21,12 @@ import yaml
 from tests.conftest import PROJECT, draw_radiograph, wait_until
 from tests.integration.parts import RedisServer
 
-# Four environments are made from the package index first.
+# Five environments are made from the package index first.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 
-ROLES = {"migrate": "base", "beat": "base", "inbox": "inbox", "web": "web", "worker": "worker"}  # to its lock file
-_STAYING = ("beat", "inbox", "web", "worker")
+#: To its lock file.
+ROLES = {"migrate": "base", "beat": "base", "inbox": "inbox", "dicom": "dicom", "web": "web", "worker": "worker"}
+_STAYING = ("beat", "inbox", "dicom", "web", "worker")
 #: Top-level modules that only these roles may have loaded.
 _ONLY = {
     "tensorflow": set(),
@@ -38,6 +39,7 @@ _ONLY = {
     "flask": {"web"},
     "waitress": {"web"},
     "watchdog": {"inbox"},
+    "pynetdicom": {"dicom"},
 }
 _WORKER_SECONDS = 180
 #: At its orderly end a process writes which modules it had loaded.
@@ -77,7 +79,9 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 class Deployment:
     """What compose starts, without compose."""
 
-    def __init__(self, folder: Path, database_url: str, redis: RedisServer, models: Path, port: int) -> None:
+    def __init__(
+        self, folder: Path, database_url: str, redis: RedisServer, models: Path, port: int, dicom_port: int
+    ) -> None:
         self.home, self.modules = folder / "data", folder / "modules"
         self.home.mkdir()
         self.modules.mkdir()
@@ -98,6 +102,7 @@ class Deployment:
             "FRACTURE_HOME": str(self.home),
             "FRACTURE_MODELS": str(models),
             "FRACTURE_PORT": str(port),
+            "FRACTURE_DICOM_PORT": str(dicom_port),
             "FRACTURE_WORKER_PROCESSES": "1",
             "PYTHONPATH": f"{PROJECT}:{folder}",
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -119,10 +124,12 @@ class Deployment:
 
 @pytest.fixture
 def deployment(tmp_path: Path, postgres_url: str, redis: RedisServer, shipped_models: Path) -> Iterator[Deployment]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    yield Deployment(tmp_path, postgres_url, redis, shipped_models, port)
+    ports = []
+    with socket.socket() as one, socket.socket() as other:
+        for free in (one, other):
+            free.bind(("127.0.0.1", 0))
+            ports.append(free.getsockname()[1])
+    yield Deployment(tmp_path, postgres_url, redis, shipped_models, *ports)
 
 
 def _answers(address: str) -> bool:

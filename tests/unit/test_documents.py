@@ -53,7 +53,7 @@ def ours() -> dict[str, Any]:
 
 def test_every_role_in_the_compose_file_is_a_command_and_has_an_image_of_its_own() -> None:
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", (PROJECT / "Dockerfile").read_text(), flags=re.MULTILINE))
-    assert ours().keys() == {"migrate", "web", "inbox", "worker", "worker-gpu", "beat", "flower"}
+    assert ours().keys() == {"migrate", "web", "inbox", "worker", "worker-gpu", "beat", "dicom", "flower"}
     for name, service in ours().items():
         assert service["build"]["target"] == name
         assert name in stages
@@ -66,7 +66,7 @@ def test_every_role_in_the_compose_file_is_a_command_and_has_an_image_of_its_own
 def test_every_role_that_stays_says_whether_it_is_well() -> None:
     text = (PROJECT / "Dockerfile").read_text()
     asked = re.findall(r'^HEALTHCHECK .*"health", "(\w+)"\]$\nCMD \["(\w+)"\]', text, flags=re.MULTILINE)
-    assert asked == [(role, role) for role in ("beat", "inbox", "web", "worker", "worker")]
+    assert asked == [(role, role) for role in ("beat", "inbox", "dicom", "web", "worker", "worker")]
 
 
 def test_every_variable_in_compose_and_dockerfile_is_a_setting() -> None:
@@ -93,7 +93,7 @@ def test_every_secret_of_the_compose_file_is_made_by_the_script(tmp_path: Path) 
 LOCKED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==([^ ;]+)", flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("role", ["base", "build", "embedded", "flower", "gpu", "inbox", "web", "worker"])
+@pytest.mark.parametrize("role", ["base", "build", "dicom", "embedded", "flower", "gpu", "inbox", "web", "worker"])
 def test_a_role_is_locked_to_the_versions_that_are_tested(role: str) -> None:
     text = (PROJECT / "requirements" / f"{role}.lock").read_text()
     tested = dict(LOCKED.findall((PROJECT / "requirements" / "dev.lock").read_text()))
@@ -113,8 +113,9 @@ def test_every_variable_that_compose_needs_is_in_the_example() -> None:
     assert needed == given
 
 
-def test_a_worker_in_compose_has_longer_to_stop_than_it_takes() -> None:
-    grace = int(compose()["services"]["worker"]["stop_grace_period"].removesuffix("s"))
+@pytest.mark.parametrize("role", ["worker", "dicom"])
+def test_a_role_in_compose_has_longer_to_stop_than_it_takes(role: str) -> None:
+    grace = int(compose()["services"][role]["stop_grace_period"].removesuffix("s"))
 
     assert grace > Settings().stop_seconds
 
@@ -147,8 +148,8 @@ def test_every_unit_runs_a_command_that_exists_with_variables_that_exist() -> No
     run = {unit.name: re.findall(r"^ExecStart=\S+/fracture-queue (\S+)", unit.read_text(), re.M) for unit in UNITS}
     services = {name: commands for name, commands in run.items() if name.endswith(".service")}
 
-    assert services == {f"fracture-queue-{name}.service": [name] for name in (*ROLES, "migrate", "backup")}
-    assert {*ROLES, "migrate", "backup"} <= set(COMMANDS)
+    assert services == {f"fracture-queue-{name}.service": [name] for name in (*ROLES, "dicom", "migrate", "backup")}
+    assert {*ROLES, "dicom", "migrate", "backup"} <= set(COMMANDS)
     for name in ROLES:
         assert f"fracture-queue-{name}.service" in (PROJECT / "docs/deploy/fracture-queue.target").read_text()
     environment = (PROJECT / "docs/deploy/environment").read_text()
@@ -173,8 +174,9 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_units_worker_has_longer_to_stop_than_it_takes() -> None:
-    unit = (PROJECT / "docs/deploy/fracture-queue-worker.service").read_text()
+@pytest.mark.parametrize("role", ["worker", "dicom"])
+def test_a_unit_has_longer_to_stop_than_its_role_takes(role: str) -> None:
+    unit = (PROJECT / f"docs/deploy/fracture-queue-{role}.service").read_text()
     grace = int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.M)[0])
 
     assert grace > Settings().stop_seconds
