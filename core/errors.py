@@ -171,6 +171,12 @@ class NotFound(FractureError):
     code = "not-found"
 
 
+class NotAnswered(FractureError):
+    """There is no result yet: some model still has to answer."""
+
+    code = "not-answered"
+
+
 class OriginalDeleted(FractureError):
     """The original of this radiograph was deleted; its answers and reviews stay. Sent in again, it is back."""
 
