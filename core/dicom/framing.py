@@ -5,9 +5,8 @@ A file's hash tells whether it was here before; a library's header would name th
 
 from __future__ import annotations
 
-import io
-
 from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
@@ -28,7 +27,7 @@ def file_meta(*, syntax: str, sop_class: str, sop_instance: str) -> FileMetaData
 def as_file(encoded: bytes, *, syntax: str, sop_class: str, sop_instance: str) -> bytes:
     """Put a file header before an encoded data set."""
     hush()
-    stream = io.BytesIO()
+    stream = DicomBytesIO()
     stream.write(bytes(128) + b"DICM")
     meta = file_meta(syntax=syntax, sop_class=sop_class, sop_instance=sop_instance)
     write_file_meta_info(stream, meta, enforce_standard=True)

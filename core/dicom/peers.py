@@ -24,6 +24,14 @@ def ae_title(text: str) -> str:
     return text
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host to listen on is reached from this machine alone."""
+    try:
+        return _of(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 @dataclass(frozen=True)
 class Peers:
     """Which programs may send. None named: those on this machine, whatever they call themselves, and no other."""

@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from pynetdicom import build_context
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from sqlalchemy import select
 
+from cli.commands.dicom import dicom
+from cli.commands.up import _roles
 from core import images
 from core.alive import NoSignOfLife, seconds_since_life
 from core.database import Database
@@ -33,13 +37,14 @@ from core.schema import migrate
 from core.settings import Settings
 from core.storage import FolderStore
 from core.tables import ArrivalRow, ArrivalStatus, EventRow, JobRow, RadiographRow, Source, SubmissionRow
+from tests import dicom_files
 from tests.certificates import make_certificates
 from tests.conftest import add_model, wait_until
 from tests.dicom_cases import MADE, MAX_PIXELS
-from tests.dicom_files import CAPTURE, dataset, dicom, ramp
+from tests.dicom_files import CAPTURE, dataset, ramp
 from tests.dicom_sending import PATIENCE, Answered, Receiver, associated, header, receiving, send, send_one
 from tests.unit.web_fixtures import left_to_the_collector
-from worker.dicom.pieces import Bounded
+from worker.dicom.pieces import Bounded, Messages
 from worker.dicom.server import open_door
 from worker.dicom.storing import (
     BUG,
@@ -93,7 +98,7 @@ def receiver(settings: Settings, database: Database) -> Iterator[Receiver]:
 
 
 def picture(number: int = 0) -> bytes:
-    return dicom(ramp() // (number + 1), SOPInstanceUID=f"1.2.3.4.{number}")
+    return dicom_files.dicom(ramp() // (number + 1), SOPInstanceUID=f"1.2.3.4.{number}")
 
 
 def rows(database: Database, table: Any) -> list[Any]:
@@ -168,7 +173,7 @@ def test_the_same_object_is_always_the_same_file() -> None:
 
 @pytest.mark.parametrize("modality", ["MR", "XC"])
 def test_another_modality_as_a_secondary_capture_is_refused(modality: str, receiver: Receiver, tmp_path: Path) -> None:
-    found = send_one(receiver.port, dicom(SOPClassUID=CAPTURE, Modality=modality), tmp_path)
+    found = send_one(receiver.port, dicom_files.dicom(SOPClassUID=CAPTURE, Modality=modality), tmp_path)
     assert found.status == WRONG_CLASS
     assert "DICOM file" in found.comment
     (arrival,) = rows(receiver.database, ArrivalRow)
@@ -206,12 +211,11 @@ def test_a_sender_is_looked_at_again_when_it_stores(settings: Settings, database
     storing = Storing(settings, Ingest(settings, database, FolderStore.at(settings.store_url), lambda _: None))
 
     def answered(address: str, sop_class: str) -> int:
-        requestor = SimpleNamespace(
-            primitive=SimpleNamespace(calling_ae_title="X"), address_info=SimpleNamespace(address=address)
+        event: Any = SimpleNamespace(
+            assoc=SimpleNamespace(dimse=Messages(None, address, 10, threading.Event())),  # type: ignore[arg-type]
+            request=SimpleNamespace(AffectedSOPClassUID=sop_class, DataSet=Bounded(10)),
         )
-        association = SimpleNamespace(requestor=requestor, dimse=SimpleNamespace(refused=0))
-        request = SimpleNamespace(AffectedSOPClassUID=sop_class, DataSet=Bounded(10))
-        return int(storing(SimpleNamespace(assoc=association, request=request)).Status)
+        return int(storing(event).Status)
 
     assert answered("10.0.0.1", DX) == NOT_AUTHORISED
     assert answered("127.0.0.1", MR) == WRONG_CLASS
@@ -220,7 +224,7 @@ def test_a_sender_is_looked_at_again_when_it_stores(settings: Settings, database
 def test_what_is_too_large_is_refused_and_the_next_is_taken(
     settings: Settings, database: Database, tmp_path: Path
 ) -> None:
-    large = dicom(ramp(bits=16, width=400, height=400), bits=16)
+    large = dicom_files.dicom(ramp(bits=16, width=400, height=400), bits=16)
     with (
         receiving(settings, database, max_file_bytes=50_000) as receiver,
         associated(receiver.port) as association,
@@ -413,3 +417,15 @@ def test_a_door_that_cannot_be_opened_says_why(wrong: dict[str, Any], words: str
 def test_a_port_that_is_taken_is_named(receiver: Receiver, settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match="FRACTURE_DICOM_PORT"):
         open_door(settings.with_changes(dicom_port=receiver.port), lambda _: None)  # type: ignore[arg-type, return-value]
+
+
+def test_up_runs_it_where_it_is_asked_for(settings: Settings) -> None:
+    assert "dicom" not in [role.name for role in _roles(settings)]
+    assert "dicom" in [role.name for role in _roles(settings.with_changes(dicom=True))]
+
+
+def test_without_its_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.commands.dicom.find_spec", lambda _: None)
+    error = CliRunner().invoke(dicom).exception
+    assert isinstance(error, ConfigurationError)
+    assert "fracture-queue[dicom-net]" in str(error)

@@ -41,17 +41,18 @@ def loaded_by(program: str, **environment: str) -> set[str]:
 def test_the_core_loads_neither_a_network_nor_a_sibling() -> None:
     loaded = loaded_by(f"import {', '.join([*CORE, 'core.engines.protocol'])}")
     assert "sqlalchemy" in loaded
-    assert loaded & (NETWORKS | WEB | {"worker", "web", "training", "cli", "watchdog"}) == set()
+    assert loaded & (NETWORKS | WEB | {"worker", "web", "training", "cli", "watchdog", "pynetdicom"}) == set()
 
 
 @pytest.mark.parametrize(
     ("modules", "unwanted"),
     [
         ("cli.main", NETWORKS | WEB | {"sqlalchemy", "celery", "PIL", "numpy", "training", "worker", "web"}),
-        ("worker.tasks, worker.main", NETWORKS | WEB | {"web", "training", "watchdog"}),
-        ("worker.inbox_loop", NETWORKS | WEB | {"web", "training"}),
+        ("worker.tasks, worker.main", NETWORKS | WEB | {"web", "training", "watchdog", "pynetdicom"}),
+        ("worker.inbox_loop", NETWORKS | WEB | {"web", "training", "pynetdicom"}),
+        ("worker.dicom.role", NETWORKS | WEB | {"web", "training", "watchdog"}),
         ("worker.supervisor", NETWORKS | WEB | {"web", "training", "celery", "sqlalchemy"}),
-        ("web.app", NETWORKS | {"worker", "training", "watchdog"}),
+        ("web.app", NETWORKS | {"worker", "training", "watchdog", "pynetdicom"}),
     ],
 )
 def test_an_entry_point_loads_only_what_it_needs(modules: str, unwanted: set[str]) -> None:

@@ -65,8 +65,9 @@ class _BoundedCommand(io.BytesIO):
 class Messages(DIMSEServiceProvider):
     """The messages of one association, and what is known of it."""
 
-    def __init__(self, association: Association, most_bytes: int, stopping: threading.Event) -> None:
+    def __init__(self, association: Association, address: str, most_bytes: int, stopping: threading.Event) -> None:
         super().__init__(association)
+        self.address, self.title = address, ""  # of its sender; the title is known once it asks
         self._most_bytes, self._stopping = most_bytes, stopping
         self._begun = self._answered = 0
         self.submission_id: int | None = None  # that what came on this association belongs to
@@ -90,6 +91,14 @@ class Messages(DIMSEServiceProvider):
         """Send an answer; called by pynetdicom."""
         super().send_msg(primitive, context_id)
         self._answered += 1
+
+
+def messages_of(association: Association) -> Messages:
+    """Return the messages of an association of ours."""
+    messages = association.dimse
+    if not isinstance(messages, Messages):
+        raise TypeError("an association of another server")
+    return messages
 
 
 class BoundedSocket(AssociationSocket):

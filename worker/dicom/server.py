@@ -15,19 +15,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from socketserver import BaseServer
-from typing import Any
+from typing import Any, cast
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from core.dicom.codecs import NATIVE, SYNTAXES
-from core.dicom.peers import Peers
+from core.dicom.peers import is_loopback
 from core.errors import ConfigurationError
 from core.settings import Settings
-from worker.dicom.pieces import BoundedSocket, Messages
+from worker.dicom.pieces import BoundedSocket, Messages, messages_of
 from worker.dicom.quiet import log_bug
 from worker.dicom.storing import SOP_CLASSES
 
@@ -50,12 +51,23 @@ class Door(ThreadedAssociationServer):
     daemon_threads, block_on_close = True, False
     request_queue_size = 64
 
-    def __init__(self, *arguments: Any, settings: Settings, tls: ssl.SSLContext | None, **options: Any) -> None:
+    def __init__(
+        self,
+        entity: AE,
+        address: Any,
+        ae_title: str,
+        contexts: Any,
+        ssl_context: None = None,  # pynetdicom's; `tls` is ours
+        *,
+        evt_handlers: list[evt.EventHandlerType],
+        settings: Settings,
+        tls: ssl.SSLContext | None,
+    ) -> None:
         self.settings, self._tls = settings, tls
         self.stopping = threading.Event()
         self.turned_at = time.monotonic()  # when the loop that accepts last turned
         self._greeting: set[int] = set()  # connections that are not associations yet
-        super().__init__(*arguments, request_handler=_Connection, **options)
+        super().__init__(entity, address, ae_title, contexts, ssl_context, evt_handlers, _Connection)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether a connection is gone on with; others are closed without a word."""
@@ -111,7 +123,7 @@ class Door(ThreadedAssociationServer):
         while associations := [each for each in self.active_associations if each.is_established]:
             late = time.monotonic() > until
             for association in associations:
-                if late or not _messages(association).busy:
+                if late or not messages_of(association).busy:
                     association.abort()
             if late:
                 return False
@@ -128,7 +140,8 @@ class _Connection(RequestHandler):
         association.dul.daemon = True  # none of them keeps a process alive that was told to end
         if (made := association.dul.socket) is not None:
             association.dul.socket = BoundedSocket(made, most_bytes=settings.dicom_pdu_bytes, seconds=_SILENT_SECONDS)
-        association.dimse = Messages(association, settings.max_file_bytes, self.server.stopping)
+        address = str(self.client_address[0])
+        association.dimse = Messages(association, address, settings.max_file_bytes, self.server.stopping)
         return association
 
 
@@ -151,7 +164,7 @@ def open_door(settings: Settings, store: Callable[[evt.Event], Dataset]) -> Door
     entity.add_supported_context(Verification, list(NATIVE))
     for sop_class in SOP_CLASSES:
         entity.add_supported_context(sop_class, list(SYNTAXES))
-    handlers = [
+    handlers: list[evt.EventHandlerType] = [
         (evt.EVT_REQUESTED, _look_at_request, [settings]),
         (evt.EVT_REJECTED, _tell_of_limit),
         (evt.EVT_C_STORE, store),
@@ -159,10 +172,9 @@ def open_door(settings: Settings, store: Callable[[evt.Event], Dataset]) -> Door
         (evt.EVT_ABORTED, _tell_of_end),
     ]
     try:
-        address = socket.getaddrinfo(settings.dicom_host, settings.dicom_port, type=socket.SOCK_STREAM)[0][4]
-        return entity.make_server(
-            address, evt_handlers=handlers, server_class=Door, settings=settings, tls=_tls(settings)
-        )
+        address: Any = socket.getaddrinfo(settings.dicom_host, settings.dicom_port, type=socket.SOCK_STREAM)[0][4]
+        options: dict[str, Any] = {"evt_handlers": handlers, "settings": settings, "tls": _tls(settings)}
+        return cast(Door, entity.make_server(address, server_class=Door, **options))
     except OSError as error:
         place = f"FRACTURE_DICOM_HOST={settings.dicom_host!r}, FRACTURE_DICOM_PORT={settings.dicom_port}"
         raise ConfigurationError(f"{place} cannot be used: {error.strerror}.") from error
@@ -170,7 +182,7 @@ def open_door(settings: Settings, store: Callable[[evt.Event], Dataset]) -> Door
 
 def _refuse_door_for_nobody(settings: Settings) -> None:
     """Say so where the address promises what the list of peers forbids."""
-    if settings.dicom_host not in ("127.0.0.1", "::1", "localhost") and settings.dicom_peers.loopback_only:
+    if settings.dicom_peers.loopback_only and not is_loopback(settings.dicom_host):
         raise ConfigurationError(
             f"FRACTURE_DICOM_HOST={settings.dicom_host!r} is for other machines, and FRACTURE_DICOM_PEERS allows none "
             "of them: name who may send, as AETITLE@ADDRESS."
@@ -205,45 +217,30 @@ def _reason(error: Exception) -> str:
 
 def _look_at_request(event: evt.Event, settings: Settings) -> None:
     """Refuse an association that is not for us, or whose sender may not send."""
-    request, address = event.assoc.requestor.primitive, peer_address(event)
-    if request is None or not hasattr(request, "calling_ae_title"):
+    request, messages = event.assoc.requestor.primitive, messages_of(event.assoc)
+    if not isinstance(request, A_ASSOCIATE):
         return  # not even a request: pynetdicom ends it
-    if not allowed(event, settings.dicom_peers):
+    messages.title = str(request.calling_ae_title)
+    if not settings.dicom_peers.allow(messages.title, messages.address):
         # Not the title: unless it was written down here, it may be anything.
-        log.warning("Refused an association from %s: FRACTURE_DICOM_PEERS has no such AE title.", address)
+        log.warning("Refused an association from %s: FRACTURE_DICOM_PEERS has no such AE title.", messages.address)
         event.assoc.acse.send_reject(_REJECTED, _BY_USER, _CALLING_TITLE)
         event.assoc.kill()
     elif request.called_ae_title != settings.dicom_ae_title:
-        log.warning("Refused an association from %s: it called another AE title than ours.", address)
+        log.warning("Refused an association from %s: it called another AE title than ours.", messages.address)
         event.assoc.acse.send_reject(_REJECTED, _BY_USER, _CALLED_TITLE)
         event.assoc.kill()
 
 
 def _tell_of_limit(event: evt.Event) -> None:
-    log.warning("Refused an association from %s: FRACTURE_DICOM_ASSOCIATIONS are open.", peer_address(event))
+    address = messages_of(event.assoc).address
+    log.warning("Refused an association from %s: as many as FRACTURE_DICOM_ASSOCIATIONS are open.", address)
 
 
 def _tell_of_end(event: evt.Event) -> None:
-    messages = _messages(event.assoc)
+    messages = messages_of(event.assoc)
     if messages.stored or messages.refused:
         log.info(
             "An association from %s ended: %d objects stored, %d refused; submission %s.",
-            *(peer_address(event), messages.stored, messages.refused, messages.submission_id or "none"),
+            *(messages.address, messages.stored, messages.refused, messages.submission_id or "none"),
         )
-
-
-def allowed(event: evt.Event, peers: Peers) -> bool:
-    """Whether an association's sender may send."""
-    return peers.allow(event.assoc.requestor.primitive.calling_ae_title, peer_address(event))
-
-
-def peer_address(event: evt.Event) -> str:
-    """Return the address that an association comes from."""
-    return str(event.assoc.requestor.address_info.address)
-
-
-def _messages(association: Association) -> Messages:
-    messages = association.dimse
-    if not isinstance(messages, Messages):
-        raise TypeError("an association of another server")
-    return messages

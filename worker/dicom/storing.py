@@ -6,6 +6,7 @@ import logging
 import sys
 import textwrap
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
@@ -16,7 +17,7 @@ from core.ingest import Incoming, Ingest
 from core.records.intake import Arrival, Submission
 from core.settings import Settings
 from core.tables import ArrivalStatus, Source
-from worker.dicom.pieces import Bounded, Messages
+from worker.dicom.pieces import Bounded, Messages, messages_of
 from worker.dicom.quiet import log_bug
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,7 @@ class Storing:
 
     def __call__(self, event: evt.Event) -> Dataset:
         """Take one object and return the status of the answer; called by pynetdicom."""
-        messages = event.assoc.dimse
-        address = event.assoc.requestor.address_info.address
+        messages = messages_of(event.assoc)
         try:
             arrival = self._take(event, messages)
         except Refused as refused:
@@ -77,7 +77,7 @@ class Storing:
             status = _STATUS.get(arrival.error_code or "", CANNOT_UNDERSTAND)
             words = arrival.error_words or ""
         messages.refused += 1
-        log.warning("Refused an object from %s with status 0x%04X: %s", address, status, words)
+        log.warning("Refused an object from %s with status 0x%04X: %s", messages.address, status, words)
         return _answer(status, words)
 
     def _take(self, event: evt.Event, messages: Messages) -> Arrival:
@@ -87,36 +87,36 @@ class Storing:
             Refused: It is not even recorded.
             Unavailable: It could not be stored or recorded.
         """
-        title = str(event.assoc.requestor.primitive.calling_ae_title)
-        if not self.settings.dicom_peers.allow(title, event.assoc.requestor.address_info.address):
+        if not self.settings.dicom_peers.allow(messages.title, messages.address):
             raise Refused(NOT_AUTHORISED, "Its sender may not send.")
-        if str(event.request.AffectedSOPClassUID) not in SOP_CLASSES:
+        request: Any = event.request  # of which C-STORE alone has these fields
+        if str(request.AffectedSOPClassUID) not in SOP_CLASSES:
             raise Refused(WRONG_CLASS, "Only CR, DX, RF, MG, XA and secondary captures are taken.")
-        received = event.request.DataSet
+        received = request.DataSet
         if not isinstance(received, Bounded) or not received.wanted:
             raise Refused(OUT_OF_RESOURCES, "The receiver is being stopped.")
         # Only a title that was written down here is known to be no patient's name.
-        known = title if self.settings.dicom_peers.names(title) else ""
+        known = messages.title if self.settings.dicom_peers.names(messages.title) else ""
         submission = Submission(
             source=Source.DICOM,
             name=known,
             actor=f"dicom:{known}" if known else "dicom",
             continues=messages.submission_id,
         )
-        return self.ingest.take(submission, [self._incoming(event, received)]).arrivals[0]
+        return self.ingest.take(submission, [_incoming(request, received, event.context.transfer_syntax)]).arrivals[0]
 
-    def _incoming(self, event: evt.Event, received: Bounded) -> Incoming:
-        request = event.request
-        name = f"{request.AffectedSOPInstanceUID}.dcm"
-        if not received.is_whole:
-            return Incoming(name=name, data=None, size=received.size, private=True)
-        data = as_file(
-            received.getvalue(),
-            syntax=str(event.context.transfer_syntax),
-            sop_class=str(request.AffectedSOPClassUID),
-            sop_instance=str(request.AffectedSOPInstanceUID),
-        )
-        return Incoming(name=name, data=data, size=len(data), private=True)
+
+def _incoming(request: Any, received: Bounded, syntax: str) -> Incoming:
+    name = f"{request.AffectedSOPInstanceUID}.dcm"
+    if not received.is_whole:
+        return Incoming(name=name, data=None, size=received.size, private=True)
+    data = as_file(
+        received.getvalue(),
+        syntax=str(syntax),
+        sop_class=str(request.AffectedSOPClassUID),
+        sop_instance=str(request.AffectedSOPInstanceUID),
+    )
+    return Incoming(name=name, data=data, size=len(data), private=True)
 
 
 def _answer(status: int, words: str = "") -> Dataset:
