@@ -263,6 +263,21 @@ def test_so_many_associations_at_once_and_no_more(settings: Settings, database: 
             assert third.is_established
 
 
+def test_a_probe_of_the_port_takes_nobodys_place(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.dicom.server._GREETING_SECONDS", 10 * PATIENCE)
+    with receiving(settings, database, dicom_associations=1) as receiver:
+        for _ in range(3):
+            socket.create_connection(("127.0.0.1", receiver.port), timeout=PATIENCE).close()
+
+        def let_in() -> bool:
+            with associated(receiver.port) as association:
+                return association.is_established
+
+        wait_until(let_in, within_seconds=PATIENCE, what="the place is free again")
+
+
 def test_what_cannot_be_stored_for_the_moment_is_refused_and_not_recorded(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

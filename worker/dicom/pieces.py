@@ -124,11 +124,20 @@ class BoundedSocket(AssociationSocket):
             self.socket.settimeout(left)
             piece = self.socket.recv(min(_READ_AT_ONCE, nr_bytes - len(found)))
             if not piece:
+                self._end_before_request()
                 break
             found += piece
         if self.socket is not None:
             self.socket.settimeout(self._seconds)  # for what is sent next
         return found
+
+    def _end_before_request(self) -> None:
+        """End an association whose sender went before it asked for one, as probes of the port do.
+
+        pynetdicom goes on waiting for the request, and counts the association all the while; None ends the wait.
+        """
+        if self.assoc.requestor.primitive is None:
+            self.assoc.dul.to_user_queue.put(None)  # type: ignore[arg-type]
 
     def _shutdown_socket(self) -> None:
         """Close it also where the other side has gone already: pynetdicom then leaves it open."""
