@@ -137,7 +137,7 @@ class BoundedSocket(AssociationSocket):
         pynetdicom goes on waiting for the request, and counts the association all the while; None ends the wait.
         """
         if self.assoc.requestor.primitive is None:
-            self.assoc.dul.to_user_queue.put(None)  # type: ignore[arg-type]
+            self.assoc.dul.to_user_queue.put(None)
 
     def _shutdown_socket(self) -> None:
         """Close it also where the other side has gone already: pynetdicom then leaves it open."""
