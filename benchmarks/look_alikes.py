@@ -27,7 +27,7 @@ from core.records.intake import Submission
 from core.records.likenesses import record_fingerprints
 from core.schema import migrate
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import open_store
 from core.tables import JobRow, JobStatus, LookAlikeRow, RadiographRow, Source
 from worker.look_alikes import find_look_alikes
 from worker.main import register_installed
@@ -86,7 +86,7 @@ def linked(paths: list[Path]) -> tuple[list[tuple[int, int]], dict[int, str]]:
         database = Database(settings.database_url, synced=False)
         migrate(database)
         register_installed(settings, database, "bench")
-        store = FolderStore.at(settings.store_url)
+        store = open_store(settings)
         ingest = Ingest(settings, database, store, lambda _: None)
         for start in range(0, len(paths), _AT_ONCE):
             files = []

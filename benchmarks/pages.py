@@ -8,6 +8,7 @@ Chromium and its driver, and the development environment.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -35,7 +36,7 @@ from core.home import prepare_home
 from core.records.reviews import Word, add_review
 from core.schema import migrate
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import open_store
 from core.tables import FIRST, ModelVersionRow, RadiographRow, ReviewKind
 from tests.chromium import chromium, resize
 
@@ -93,7 +94,7 @@ def prepare(settings: Settings, rows: int) -> None:
     [data] = Pictures(None).make(1)
     with Image.open(io.BytesIO(data)) as picture:
         width, height = picture.size
-    key = FolderStore.at(settings.store_url).put(data, "0" * 64)
+    key = open_store(settings).put(data, hashlib.sha256(data).hexdigest())
     with database.transaction() as session:
         session.execute(update(RadiographRow).values(storage_key=key, width=width, height=height))
         card = {"labels": list(LABELS), "title": "Benchmark"}

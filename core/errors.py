@@ -191,6 +191,12 @@ class OriginalDeleted(FractureError):
         )
 
 
+class OriginalAltered(FractureError):
+    """The stored original is not what came in; `fracture-queue doctor --deep --fix` mends it where a copy is left."""
+
+    code = "original-altered"
+
+
 class Conflict(FractureError):
     """What this was based on has changed meanwhile; look again."""
 

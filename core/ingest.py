@@ -21,7 +21,7 @@ from core.pseudonyms import Pseudonyms
 from core.records.controls import refuse_paused_intake
 from core.records.intake import Examined, Intake, Stored, Submission, continued, record_intake
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import Store
 from core.tables import Source
 
 log = logging.getLogger(__name__)
@@ -51,9 +51,7 @@ class Incoming:
 class Ingest:
     """Examines, stores, records and announces. One per process; safe to call from several threads."""
 
-    def __init__(
-        self, settings: Settings, database: Database, store: FolderStore, announce: Callable[[int], None]
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database, store: Store, announce: Callable[[int], None]) -> None:
         """Keep the parts.
 
         Args:

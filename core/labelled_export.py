@@ -23,11 +23,11 @@ import numpy as np
 from PIL import Image
 
 from core.dealing import deal
-from core.errors import ConfigurationError, RejectedImage, StoreUnavailable
+from core.errors import ConfigurationError, OriginalAltered, RejectedImage, StoreUnavailable
 from core.images import decode
 from core.near_duplicates import SIDE, Thumbnails, find_near_duplicates, join_pairs, thumbnail
 from core.records.labels import Labelled
-from core.storage import FolderStore
+from core.store import Store
 
 MANIFEST, README = "MANIFEST.csv", "README.txt"
 COLUMNS = ("path", "class", "split", "cluster_id", "sha256", "radiograph", "readings")
@@ -62,7 +62,7 @@ class Exported:
 
 def export_labelled(
     labelled: Sequence[Labelled],
-    store: FolderStore,
+    store: Store,
     output: Path,
     *,
     task: str,
@@ -92,7 +92,7 @@ def export_labelled(
     for each in labelled:
         try:
             pixels = decode(store.get(each.storage_key), max_pixels=max_pixels, frame=each.frame)
-        except (RejectedImage, StoreUnavailable):
+        except (OriginalAltered, RejectedImage, StoreUnavailable):
             gone[UNREADABLE] += 1
         else:
             thumbnails[len(usable)] = thumbnail(pixels)
@@ -124,7 +124,7 @@ def _groups(labelled: Sequence[Labelled], thumbnails: Thumbnails) -> list[int]:
 
 def _write(
     kept: Sequence[tuple[Labelled, int]],
-    store: FolderStore,
+    store: Store,
     write: _Write,
     *,
     task: str,

@@ -14,6 +14,7 @@ from core.queue import announced
 from core.records.models import active_models
 from core.schema import check_schema
 from core.settings import Settings
+from core.store import open_store
 
 #: Below this much free space nothing more is promised. Our choice: two of the largest files.
 LEAST_FREE_BYTES = 200 * 2**20
@@ -43,6 +44,8 @@ def look_over(settings: Settings, database: Database) -> list[Finding]:
         "broker": _broker,
         "model": lambda: _model(database),
     }
+    if settings.bucket is not None:
+        checks["store"] = lambda: _store(settings)
     return [look(name, check) for name, check in checks.items()]
 
 
@@ -99,6 +102,11 @@ def _model(database: Database) -> str:
     if len(absent) == len(active):
         raise ConfigurationError(f"The bundle of {', '.join(absent)} is active but not installed.")
     return f"Active: {', '.join(model.full_name for model in active)}."
+
+
+def _store(settings: Settings) -> str:
+    open_store(settings).reach()
+    return "The bucket of originals answers."
 
 
 def _refuse_missing(database: Database) -> None:

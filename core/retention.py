@@ -6,12 +6,10 @@ the doctor finds. The same content may come in at that moment: see `discard`.
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import Select, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
@@ -19,13 +17,13 @@ from sqlalchemy.orm import Session, aliased
 from core.database import Database, now
 from core.records.events import Event, record_events
 from core.records.upkeep import known_contents
-from core.storage import FolderStore, key_of
+from core.storage import SAFE_AGE_SECONDS, key_of
+from core.store import Store
 from core.tables import ENDED, ArrivalRadiographRow, ArrivalRow, JobRow, RadiographRow
 
-#: Files that nobody has touched for this long belong to no write that is still going on. Our choice: the largest file
-#: takes seconds, and clocks of machines that share a folder differ by less.
-SAFE_AGE_SECONDS = 3600.0
 _AT_ONCE = 200
+#: Questions to the store at once: a bucket answers each in some milliseconds, and several nearly as fast as one.
+_ASKED_AT_ONCE = 8
 #: A page of the same file.
 _MATE = aliased(RadiographRow)
 
@@ -46,7 +44,7 @@ def count_expired(session: Session, older_than_days: int) -> Expired:
     return Expired(files, int(total))
 
 
-def delete_expired(database: Database, store: FolderStore, older_than_days: int, actor: str) -> Iterator[Expired]:
+def delete_expired(database: Database, store: Store, older_than_days: int, actor: str) -> Iterator[Expired]:
     """Delete the originals that came in for the last time so many days ago and have no work left, some hundred at once.
 
     Args:
@@ -59,15 +57,18 @@ def delete_expired(database: Database, store: FolderStore, older_than_days: int,
         What was deleted since the last time.
 
     Raises:
-        Unavailable: The database is away; call again.
+        Unavailable: The database or the store is away; call again.
         OSError: A file cannot be deleted; the doctor finds it later.
     """
     after = 0
     while True:
-        with database.transaction() as session:
+        with database.reading() as session:
             page = session.execute(_page(session, older_than_days, after)).all()
-            # One that was touched lately may be coming in at this moment; next time it counts.
-            old = [row for row in page if not _is_young(store.path(row.storage_key))]
+        # One that was touched lately may be coming in at this moment; next time it counts.
+        untouched = _untouched(store, [row.storage_key for row in page])
+        with database.transaction() as session:  # a store may take its time, so it was asked before
+            expired = session.execute(_page(session, older_than_days, after)).all()
+            old = [row for row in expired if row.storage_key in untouched]
             _mark(session, [row.sha256 for row in old], older_than_days, actor)
         for row in old:
             discard(database, store, row.storage_key.rpartition("/")[2])
@@ -78,25 +79,17 @@ def delete_expired(database: Database, store: FolderStore, older_than_days: int,
         after = page[-1].id
 
 
-def discard(database: Database, store: FolderStore, digest: str) -> bool:
+def discard(database: Database, store: Store, digest: str) -> bool:
     """Delete a stored content that no radiograph needs; return whether it is gone.
 
-    Set aside, looked at once more, and only then deleted: the content may be coming in at this moment. Who stores one
-    that is there already marks the file as wanted, or finds it gone and writes it anew.
+    The content may be coming in at this moment: the store looks once more, and asks once more, before it deletes.
     """
-    store.incoming.mkdir(exist_ok=True)
-    path, aside = store.path(key_of(digest)), store.incoming / secrets.token_hex(16)
-    try:
-        path.rename(aside)
-    except FileNotFoundError:
-        return False  # somebody else was faster
-    with database.reading() as session:
-        needed = known_contents(session, [digest])
-    if needed or _is_young(aside):
-        aside.rename(path)
-        return False
-    aside.unlink(missing_ok=True)
-    return True
+
+    def is_needed() -> bool:
+        with database.reading() as session:
+            return bool(known_contents(session, [digest]))
+
+    return store.discard(key_of(digest), is_needed)
 
 
 def _page(session: Session, older_than_days: int, after: int) -> Select[int, str, str, int]:
@@ -122,11 +115,11 @@ def _mark(session: Session, digests: Sequence[str], older_than_days: int, actor:
     record_events(session, at, events)
 
 
-def _is_young(path: Path) -> bool:
-    try:
-        return path.stat().st_mtime > time.time() - SAFE_AGE_SECONDS
-    except FileNotFoundError:
-        return False
+def _untouched(store: Store, keys: Sequence[str]) -> set[str]:
+    """Return the keys under which nothing was written or wanted lately; also those under which nothing lies."""
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as side_by_side:
+        ages = side_by_side.map(store.age_seconds, keys)
+        return {key for key, age in zip(keys, ages, strict=True) if age is None or age > SAFE_AGE_SECONDS}
 
 
 def _expired(before: datetime) -> Select[int, str, str, int]:

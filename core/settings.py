@@ -19,11 +19,13 @@ from core.errors import ConfigurationError
 
 PREFIX = "FRACTURE_"
 ENGINES = ("litert", "keras")
-_SECRETS = ("DATABASE_URL", "BROKER_URL", "SECRET_KEY", "PSEUDONYM_KEY")
+_SECRETS = ("DATABASE_URL", "BROKER_URL", "SECRET_KEY", "PSEUDONYM_KEY", "STORE_ACCESS_KEY", "STORE_SECRET_KEY")
 #: Secrets may be in files instead, as container keepers hand them over: this variable names the file of that setting.
 SECRET_FILES = {f"{PREFIX}{name}_FILE": f"{PREFIX}{name}" for name in _SECRETS}
 #: Characters that a key has at least.
 SHORTEST_KEY = 32
+#: A bucket, by the rules of S3 for names, and what stands before each key in it.
+_BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9][A-Za-z0-9._=-]*)*)/?")
 MODELS_FOLDER = Path(__file__).resolve().parent.parent / "models"
 
 
@@ -111,7 +113,19 @@ class Settings:
     broker_prefix: str = _setting(
         "fracture-queue:", str, "Prefix of all keys in the broker; keeps two installations on one Redis apart"
     )
-    store_url: str = _setting("", str, "Where originals are kept (`file://` address)", "`store/` in the home folder")
+    store_url: str = _setting(
+        "",
+        str,
+        "Where originals are kept: `file://` and a folder, or `s3://bucket/prefix`",
+        "`store/` in the home folder",
+    )
+    store_endpoint: str = _setting("", str, "Address of an S3-compatible service", "that of Amazon")
+    store_region: str = _setting("us-east-1", str, "The bucket's region")
+    store_access_key: str = _setting("", str, "Names the account at the bucket", "the machine's own role there")
+    store_secret_key: str = _setting("", str, "Its secret", "none")
+    store_cache_bytes: int = _setting(
+        2 * 2**30, _whole(0), "Most bytes of a bucket's originals that are also kept in `cache/` of the home folder"
+    )
     inbox: Path = _setting(Path(), _path, "The watched folder", "`inbox/` in the home folder")
     models: Path = _setting(MODELS_FOLDER, _path, "The folder of model bundles", "`models/` of the project")
     data: Path = _setting(
@@ -216,9 +230,10 @@ class Settings:
     def __repr__(self) -> str:
         """Show everything but secrets: settings end up in logs and tracebacks."""
         shown = {setting.name: getattr(self, setting.name) for setting in fields(self)}
-        for name in ("secret_key", "pseudonym_key"):
+        for name in ("secret_key", "pseudonym_key", "store_access_key", "store_secret_key"):
             shown[name] = "***" if shown[name] else ""
-        shown |= {name: _masked(shown[name]) for name in ("database_url", "broker_url", "store_url")}
+        addresses = ("database_url", "broker_url", "store_url", "store_endpoint")
+        shown |= {name: _masked(shown[name]) for name in addresses}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @classmethod
@@ -266,14 +281,11 @@ class Settings:
             problems.append(
                 f"FRACTURE_PSEUDONYM_KEY has less than {SHORTEST_KEY} characters: `openssl rand -hex 32` prints a key."
             )
-        if self.store_path is None:
-            problems.append(
-                f"FRACTURE_STORE_URL={_masked(self.store_url)!r} is no file:// address with an absolute path."
-            )
         if (self.dicom_tls_certificate == Path()) != (self.dicom_tls_key == Path()):
             problems.append("FRACTURE_DICOM_TLS_CERTIFICATE and FRACTURE_DICOM_TLS_KEY are of use only together.")
         if self.dicom_tls_clients != Path() and self.dicom_tls_certificate == Path():
             problems.append("FRACTURE_DICOM_TLS_CLIENTS needs FRACTURE_DICOM_TLS_CERTIFICATE.")
+        problems += self._problems_of_store()
         own = {"FRACTURE_HOME": self.home, "FRACTURE_STORE_URL": self.store_path, "FRACTURE_MODELS": self.models}
         problems += [
             f"{variable} lies in the inbox {self.inbox}; its files would be taken for radiographs."
@@ -282,6 +294,22 @@ class Settings:
         ]
         if problems:
             raise ConfigurationError.of(problems)
+
+    def _problems_of_store(self) -> list[str]:
+        problems = []
+        if self.store_path is None and self.bucket is None:
+            problems.append(
+                f"FRACTURE_STORE_URL={_masked(self.store_url)!r} is neither a file:// address with an absolute path "
+                "nor s3:// with a bucket and, where wished, a prefix of letters, digits and ._=- between slashes."
+            )
+        if bool(self.store_access_key) != bool(self.store_secret_key):
+            problems.append("FRACTURE_STORE_ACCESS_KEY and FRACTURE_STORE_SECRET_KEY belong together; one is missing.")
+        if self.store_endpoint and not re.fullmatch(r"https?://[^/@?#]+/?", self.store_endpoint):
+            problems.append(
+                f"FRACTURE_STORE_ENDPOINT={_masked(self.store_endpoint)!r} is no http:// or https:// "
+                "address of a machine."
+            )
+        return problems
 
     def with_changes(self, **changes: Any) -> Settings:
         """Return a copy with some fields changed."""
@@ -312,6 +340,17 @@ class Settings:
         """The store's folder, or None when the address names no local folder."""
         folder = self.store_url.removeprefix("file://")
         return Path(folder) if self.store_url.startswith("file:///") else None
+
+    @property
+    def bucket(self) -> tuple[str, str] | None:
+        """The store's bucket and what stands before its keys, or None when the address names no bucket."""
+        found = _BUCKET.fullmatch(self.store_url)
+        return (found[1], found[2].strip("/")) if found else None
+
+    @property
+    def cache(self) -> Path:
+        """Copies of a bucket's originals; all of it can be deleted at any time."""
+        return self.home / "cache"
 
     @property
     def processing(self) -> Path:

@@ -1,4 +1,4 @@
-"""The store of originals: content-addressed files, written whole or not at all."""
+"""The store of originals as a folder: content-addressed files, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from core.errors import ConfigurationError, StoreUnavailable
+from core.errors import ConfigurationError, OriginalAltered, StoreUnavailable
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 #: What some network shares answer, which sync a file but no folder.
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP)
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}")
+_READ_BYTES = 2**20
+#: Originals that nobody has touched for this long belong to no write that is still going on. Our choice: the largest
+#: file takes seconds, and clocks of machines that share a store differ by less.
+SAFE_AGE_SECONDS = 3600.0
 
 
 class FolderStore:
@@ -53,9 +58,7 @@ class FolderStore:
         Raises:
             StoreUnavailable: The disk is full, or the folder cannot be written.
         """
-        if not _SHA256.fullmatch(sha256):
-            raise ValueError(f"no sha256: {sha256!r}")
-        target = self.folder / key_of(sha256)
+        target = self.folder / checked_key_of(sha256)
         try:
             if _is_there(target, len(data)):
                 return key_of(sha256)
@@ -71,8 +74,7 @@ class FolderStore:
             ValueError: The content is not what the hash says.
             StoreUnavailable: As `put`.
         """
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise ValueError("the content has another sha256")
+        refuse_other_content(data, sha256)
         try:
             self._write(data, self.folder / key_of(sha256))
         except OSError as error:
@@ -98,11 +100,52 @@ class FolderStore:
 
         Raises:
             StoreUnavailable: It is missing or cannot be read.
+            OriginalAltered: It is not what came in.
         """
         try:
-            return self.path(key).read_bytes()
+            data = self.path(key).read_bytes()
         except OSError as error:
             raise StoreUnavailable(f"The original {key} cannot be read: {error.strerror}.") from error
+        if hashlib.sha256(data).hexdigest() != digest_of(key):
+            raise OriginalAltered
+        return data
+
+    def size(self, key: str) -> int | None:
+        """Return how many bytes lie under a key; None when it is missing.
+
+        Raises:
+            StoreUnavailable: The folder cannot be read.
+        """
+        found = self._found(key)
+        return None if found is None else found.st_size
+
+    def age_seconds(self, key: str) -> float | None:
+        """Return for how long nobody has written or wanted an original; None when it is missing.
+
+        Raises:
+            StoreUnavailable: The folder cannot be read.
+        """
+        found = self._found(key)
+        return None if found is None else time.time() - found.st_mtime
+
+    def verify(self, key: str) -> bool:
+        """Whether what lies there is what came in."""
+        digest = hashlib.sha256()
+        try:
+            with self.path(key).open("rb") as stream:
+                while block := stream.read(_READ_BYTES):
+                    digest.update(block)
+        except OSError:
+            return False
+        return digest.hexdigest() == digest_of(key)
+
+    def _found(self, key: str) -> os.stat_result | None:
+        try:
+            return self.path(key).stat()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreUnavailable(f"The folder {self.folder} cannot be read: {error.strerror}.") from error
 
     def path(self, key: str) -> Path:
         """Return where an original lies.
@@ -110,9 +153,81 @@ class FolderStore:
         Raises:
             ValueError: The key is none that `put` gave.
         """
-        if not _KEY.fullmatch(key):
-            raise ValueError(f"no storage key: {key!r}")
+        digest_of(key)
         return self.folder / key
+
+    def discard(self, key: str, is_needed: Callable[[], bool]) -> bool:
+        """Delete an original unless somebody wants it at this moment; return whether it is gone by this call.
+
+        Set aside, looked at once more, and only then deleted: the content may be coming in at this moment. Who stores
+        one that is there already marks the file as wanted, or finds it gone and writes it anew.
+
+        Raises:
+            OSError: It cannot be deleted.
+        """
+        self.incoming.mkdir(exist_ok=True)
+        path, aside = self.path(key), self.incoming / secrets.token_hex(16)
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return False  # somebody else was faster
+        if is_needed() or not _is_old(aside):
+            aside.rename(path)
+            return False
+        aside.unlink(missing_ok=True)
+        return True
+
+    def unfinished(self) -> list[str]:
+        """Return the half-written files that no living process can be writing any more.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        try:
+            with os.scandir(self.incoming) as entries:
+                paths = sorted(Path(entry) for entry in entries)
+        except FileNotFoundError:
+            return []  # nothing was ever written
+        return [f"{self.incoming.name}/{path.name}" for path in paths if _is_old(path)]
+
+    def clear_unfinished(self) -> None:
+        """Delete them.
+
+        Raises:
+            OSError: One cannot be deleted.
+        """
+        for name in self.unfinished():
+            self.folder.joinpath(name).unlink(missing_ok=True)
+
+    def reach(self) -> None:
+        """Raise when the folder is away, as a share may be.
+
+        Raises:
+            StoreUnavailable: It is not there, or cannot be read.
+        """
+        try:
+            with os.scandir(self.folder):
+                pass
+        except OSError as error:
+            raise StoreUnavailable(f"The store {self.folder} cannot be read: {error.strerror}.") from error
+
+    def probe(self) -> None:
+        """Write, read and delete something of no meaning.
+
+        Raises:
+            StoreUnavailable: One of them failed.
+        """
+        self.reach()
+        path, wanted = self.incoming / secrets.token_hex(16), secrets.token_bytes(16)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(wanted)
+            found = path.read_bytes()
+            path.unlink()
+        except OSError as error:
+            raise StoreUnavailable(f"The store {self.folder} cannot be used: {error.strerror}.") from error
+        if found != wanted:
+            raise StoreUnavailable(f"The store {self.folder} returned something else than what was written.")
 
     def kept(self) -> Iterator[str]:
         """Walk over the sha256 of every original that lies here, in no particular order.
@@ -133,6 +248,34 @@ class FolderStore:
 def key_of(sha256: str) -> str:
     """Return the storage key of a content."""
     return f"{sha256[:2]}/{sha256}"
+
+
+def checked_key_of(sha256: str) -> str:
+    """Likewise of what may be no sha256, which is refused by `ValueError`."""
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError(f"no sha256: {sha256!r}")
+    return key_of(sha256)
+
+
+def digest_of(key: str) -> str:
+    """Return the sha256 in a storage key; `ValueError` when it is none that a store gave."""
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"no storage key: {key!r}")
+    return key.rpartition("/")[2]
+
+
+def refuse_other_content(data: bytes, sha256: str) -> None:
+    """Raise `ValueError` when a content is not what its hash says."""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError("the content has another sha256")
+
+
+def _is_old(path: Path) -> bool:
+    """Whether nobody has written or wanted a file for long; False when it is gone."""
+    try:
+        return path.stat().st_mtime < time.time() - SAFE_AGE_SECONDS
+    except OSError:
+        return False
 
 
 def _is_there(target: Path, size: int) -> bool:

@@ -20,11 +20,12 @@ trap 'rm -f "$versions"' EXIT
 grep -oE '^[A-Za-z0-9._-]+(\[[a-z,]+\])?==[^ ]+( ; [^\\]+)?' requirements/dev.lock | sed -E 's/\[[a-z,]+\]//' > "$versions"
 lock embedded "$versions" embedded
 lock base "$versions"
-for role in inbox web worker flower; do
-    lock "$role" "$versions" "$role"
+for role in inbox web worker; do
+    lock "$role" "$versions" "$role" s3
 done
-lock dicom "$versions" dicom-net
-lock gpu "$versions" gpu
+lock flower "$versions" flower
+lock dicom "$versions" dicom-net s3
+lock gpu "$versions" gpu s3
 # What an image installs the program itself with.
 echo setuptools | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --no-header --no-annotate --output-file requirements/build.lock --constraint "$versions" --quiet

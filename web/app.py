@@ -16,7 +16,7 @@ from core.database import Database
 from core.ingest import Ingest
 from core.overview import Overview
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import open_store
 from web import (
     access,
     api,
@@ -82,7 +82,7 @@ def create_app(settings: Settings, *, announce: Callable[[int], None] | None = N
     app.json.sort_keys = False  # type: ignore[attr-defined]  # scores come most probable first
     app.url_map.converters["id"] = IdentifierConverter
 
-    database, store = Database(settings.database_url), FolderStore.at(settings.store_url)
+    database, store = Database(settings.database_url), open_store(settings)
     announce = announce or announcer(settings, database)
     ingest = Ingest(settings, database, store, announce)
     door = Door(settings, database)

@@ -11,7 +11,7 @@ from core.database import Database
 from core.ingest import Ingest
 from core.overview import Overview
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import Store
 from web.attempts import Attempts
 from web.door import Door
 
@@ -24,7 +24,7 @@ class Parts:
 
     settings: Settings
     database: Database
-    store: FolderStore
+    store: Store
     ingest: Ingest
     announce: Callable[[int], None]  # rings for a number of jobs; may raise `BrokerUnavailable`
     door: Door  # whether anybody has to sign in

@@ -18,7 +18,15 @@ from sqlalchemy.orm import Session
 from core.answers import Answer, answers, with_words
 from core.bundle import ModelCard
 from core.engines.protocol import Classifier
-from core.errors import ConfigurationError, ModelError, OriginalDeleted, RejectedImage, TooMuchMemory, Unavailable
+from core.errors import (
+    ConfigurationError,
+    ModelError,
+    OriginalAltered,
+    OriginalDeleted,
+    RejectedImage,
+    TooMuchMemory,
+    Unavailable,
+)
 from core.likeness import fingerprint
 from core.preprocessing import read_radiograph
 from core.records.claims import Claim, ClaimedJob, Outcome, claim_waiting, give_back, store_outcomes
@@ -147,7 +155,7 @@ def _decode(context: WorkerContext, claim: Claim, card: ModelCard) -> tuple[list
             mark = fingerprint(reading.pixels)
         except MemoryError:
             outcomes.append(Outcome(job=job, failure=(TooMuchMemory.code, str(TooMuchMemory()))))
-        except (OriginalDeleted, RejectedImage) as problem:
+        except (OriginalAltered, OriginalDeleted, RejectedImage) as problem:
             outcomes.append(Outcome(job=job, failure=(problem.code, str(problem))))
         except Unavailable as problem:
             outcomes.append(Outcome(job=job, passing=(problem.code, str(problem))))

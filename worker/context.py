@@ -16,7 +16,7 @@ from core.errors import ConfigurationError, ModelError
 from core.records.models import list_models
 from core.records.workers import Identity
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import Store, open_store
 from worker.notes import Notebook
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class WorkerContext:
 
     settings: Settings
     database: Database
-    store: FolderStore
+    store: Store
     identity: Identity
     stopping: bool = False  # a polite stop was asked for: finish the batch in hand, take no other
     stored_before: float | None = None  # seconds that storing the last batch took
@@ -49,7 +49,7 @@ class WorkerContext:
             settings=settings,
             # Answers that a power cut takes are worked out again: their jobs wait, or their leases run out.
             database=Database(settings.database_url, synced=False),
-            store=FolderStore.at(settings.store_url),
+            store=open_store(settings),
             identity=Identity.of_this_process("worker"),
         )
 

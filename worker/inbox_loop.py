@@ -24,7 +24,7 @@ from core.records.controls import intake_pause
 from core.records.workers import Identity, beat, sign_off
 from core.schema import check_schema
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import open_store
 from worker.inbox import Inbox
 from worker.watch import FolderWatch
 
@@ -51,7 +51,7 @@ def run_inbox(settings: Settings) -> None:
     prepare_runtime(settings.runtime)
     database = Database(settings.database_url)
     check_schema(database)
-    ingest = Ingest(settings, database, FolderStore.at(settings.store_url), announcer(settings, database))
+    ingest = Ingest(settings, database, open_store(settings), announcer(settings, database))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

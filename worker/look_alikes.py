@@ -10,13 +10,13 @@ import logging
 import time
 
 from core.database import Database
-from core.errors import RejectedImage, Unavailable
+from core.errors import OriginalAltered, RejectedImage, Unavailable
 from core.images import decode
 from core.likeness import alike
 from core.near_duplicates import CANDIDATE_BITS, SIDE, Thumbnails, thumbnail
 from core.records.likenesses import Candidate, Unseen, candidates, record_look_alikes, take_unseen, work_waits
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import Store
 from worker.memory import limited_memory
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _MOST_SECONDS = 1.0
 
 
-def find_look_alikes(settings: Settings, database: Database, store: FolderStore) -> int:
+def find_look_alikes(settings: Settings, database: Database, store: Store) -> int:
     """Look at radiographs for which nobody has looked, until time is up or work waits.
 
     Returns:
@@ -50,9 +50,7 @@ def find_look_alikes(settings: Settings, database: Database, store: FolderStore)
     return looked
 
 
-def _checked(
-    settings: Settings, store: FolderStore, unseen: Unseen, near: list[Candidate]
-) -> list[tuple[Candidate, float]]:
+def _checked(settings: Settings, store: Store, unseen: Unseen, near: list[Candidate]) -> list[tuple[Candidate, float]]:
     """Return the candidates whose detail agrees, and how well."""
     own = _thumbnail(settings, store, unseen.storage_key, unseen.frame)
     if own is None:
@@ -65,11 +63,11 @@ def _checked(
     return [(there[place][0], value) for place, value in likeness.items()]
 
 
-def _thumbnail(settings: Settings, store: FolderStore, key: str, frame: int) -> Thumbnails | None:
+def _thumbnail(settings: Settings, store: Store, key: str, frame: int) -> Thumbnails | None:
     """Read a stored original coarsely; None where that is gone or cannot be read."""
     try:
         with limited_memory(settings.memory_limit_mib):
             return thumbnail(decode(store.get(key), max_pixels=settings.max_pixels, frame=frame, enough=2 * SIDE))
-    except (RejectedImage, Unavailable, MemoryError) as error:
+    except (OriginalAltered, RejectedImage, Unavailable, MemoryError) as error:
         log.info("The original %s was left out of a comparison: %s", key, error)
         return None

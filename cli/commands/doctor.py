@@ -27,13 +27,13 @@ def doctor(fix: bool, deep: bool, as_json: bool) -> None:
 
     Example: fracture-queue doctor --fix
     """
-    from core.storage import FolderStore
+    from core.store import open_store
     from worker.doctor.ailments import Premises
     from worker.doctor.examination import examine
 
     settings, database = installation_here()
     actor = f"doctor:{getpass.getuser()}"
-    premises = Premises(settings, database, FolderStore.at(settings.store_url), actor, deep=deep)
+    premises = Premises(settings, database, open_store(settings), actor, deep=deep)
     verdicts = []
     for verdict in examine(premises, fix=fix):
         verdicts.append(verdict)

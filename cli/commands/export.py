@@ -14,7 +14,7 @@ from cli.environment import installation_here
 from core.bundle import TASKS
 from core.labelled_export import export_labelled
 from core.records.labels import labels_of_readers
-from core.storage import FolderStore
+from core.store import open_store
 
 
 @click.command()
@@ -54,7 +54,7 @@ def export(output: Path, task: str, valid_share: float, test_share: float, as_js
         bar = progress.add_task("Reading", total=len(labelled))
         exported = export_labelled(
             labelled,
-            FolderStore.at(settings.store_url),
+            open_store(settings),
             output,
             task=task,
             max_pixels=settings.max_pixels,

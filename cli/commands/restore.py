@@ -23,7 +23,7 @@ def restore(folder: Path) -> None:
     """
     from core.backup.restore import restore_backup
     from core.home import only_one, prepare_home
-    from core.storage import FolderStore
+    from core.store import open_store
     from worker.doctor.ailments import Premises
     from worker.doctor.examination import examine
 
@@ -43,7 +43,7 @@ def restore(folder: Path) -> None:
     for note in done.notes:
         click.echo(note)
     database = Database(settings.database_url)
-    premises = Premises(settings, database, FolderStore.at(settings.store_url), actor_here(), deep=True)
+    premises = Premises(settings, database, open_store(settings), actor_here(), deep=True)
     well = True
     for verdict in examine(premises, fix=False):
         tell(verdict, fix=False)

@@ -27,7 +27,7 @@ def retention(days: int, really: bool) -> None:
     Example: fracture-queue retention --older-than 90 --yes
     """
     from core.retention import count_expired, delete_expired
-    from core.storage import FolderStore
+    from core.store import open_store
 
     settings, database = installation_here()
     with database.reading() as session:
@@ -37,7 +37,7 @@ def retention(days: int, really: bool) -> None:
         return
     files = size = 0
     try:
-        for deleted in delete_expired(database, FolderStore.at(settings.store_url), days, actor_here()):
+        for deleted in delete_expired(database, open_store(settings), days, actor_here()):
             files, size = files + deleted.files, size + deleted.bytes
     except OSError as error:
         raise StoreUnavailable(

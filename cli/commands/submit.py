@@ -23,7 +23,7 @@ from core.records.intake import Arrival, Submission
 from core.records.jobs import count_unfinished
 from core.records.results import Result, all_results_of
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import open_store
 from core.tables import ArrivalStatus, JobStatus, Source
 
 #: Files recorded in one transaction.
@@ -44,7 +44,7 @@ def submit(paths: tuple[Path, ...], name: str, wait: bool, as_json: bool) -> Non
     if not files:
         raise ConfigurationError(f"There are no files in {', '.join(str(path) for path in paths)}.")
     settings, database = installation_here()
-    ingest = Ingest(settings, database, FolderStore.at(settings.store_url), announcer(settings, database))
+    ingest = Ingest(settings, database, open_store(settings), announcer(settings, database))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

@@ -31,12 +31,12 @@ def support_bundle(file: Path) -> None:
 def _doctor(settings: Settings) -> Any:
     """Return what the doctor finds, in numbers: its sentences may quote a path."""
     from core.home import open_installation
-    from core.storage import FolderStore
+    from core.store import open_store
     from worker.doctor.ailments import Premises
     from worker.doctor.examination import examine
 
     try:
-        store = FolderStore.at(settings.store_url)
+        store = open_store(settings)
         premises = Premises(settings, open_installation(settings), store, actor_here())
     except FractureError as error:
         return {"away": error.code}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
@@ -13,9 +12,10 @@ from pathlib import Path
 
 from core.bundle import CARD_FILE, sha256_of
 from core.database import Database
-from core.errors import StoreUnavailable
+from core.errors import OriginalAltered
 from core.records.upkeep import Original, originals
-from core.storage import FolderStore
+from core.storage import digest_of
+from core.store import Store
 
 #: Rows looked at together, and files copied at once: a disk syncs several nearly as fast as one.
 _PAGE, _AT_ONCE = 500, 8
@@ -33,7 +33,7 @@ class Copied:
     missing: list[Original] = field(default_factory=list)  # not in the source, or altered there
 
 
-def copy_originals(database: Database, source: FolderStore, target: FolderStore) -> Copied:
+def copy_originals(database: Database, source: Store, target: Store) -> Copied:
     """Copy every original that a database names and the target has not; each is compared with its sha256.
 
     Raises:
@@ -117,25 +117,16 @@ def _pages(database: Database) -> Iterator[Sequence[Original]]:
         after = page[-1].radiograph_id
 
 
-def _copy_original(storage_key: str, source: FolderStore, target: FolderStore) -> tuple[int, bool] | None:
+def _copy_original(storage_key: str, source: Store, target: Store) -> tuple[int, bool] | None:
     """Return an original's size and whether it was copied just now; None when the source has lost or altered it."""
-    digest = storage_key.rpartition("/")[2]
-    there, here = _size(target.path(storage_key)), _size(source.path(storage_key))
+    there, here = target.size(storage_key), source.size(storage_key)
     if there is not None and here in (None, there):
         return there, False
     if here is None:
         return None
-    data = source.get(storage_key)
-    if hashlib.sha256(data).hexdigest() != digest:
-        return None
-    target.restore(data, digest)
-    return len(data), True
-
-
-def _size(path: Path) -> int | None:
     try:
-        return path.stat().st_size
-    except FileNotFoundError:
+        data = source.get(storage_key)
+    except OriginalAltered:
         return None
-    except OSError as error:
-        raise StoreUnavailable(f"The folder {path.parent.parent} cannot be read: {error.strerror}.") from error
+    target.restore(data, digest_of(storage_key))
+    return len(data), True

@@ -29,6 +29,7 @@ from core.records.upkeep import Original, known_contents
 from core.schema import expected_revision
 from core.settings import Settings
 from core.storage import FolderStore, sync_folder
+from core.store import Store, open_store
 from core.tables import RadiographRow
 
 STORE, MODELS, KEYS, LOCK = "store", "models", "keys", ".lock"
@@ -50,10 +51,9 @@ def make_backup(settings: Settings, database: Database, folder: Path, tell: Call
         DatabaseUnavailable: The database cannot be read, or is damaged.
         StoreUnavailable: Originals cannot be read, or the folder is full or cannot be written.
     """
-    store = FolderStore.at(settings.store_url)
+    store = open_store(settings)
+    store.reach()  # one that is away must not look like one that lost everything
     try:
-        with os.scandir(store.folder):  # a store that is away must not look like one that lost everything
-            pass
         _prepare(settings, folder)
         with _alone(folder):
             return _make(settings, database, store, folder, tell)
@@ -61,9 +61,7 @@ def make_backup(settings: Settings, database: Database, folder: Path, tell: Call
         raise StoreUnavailable(f"The backup cannot be written to {folder}: {error.strerror}.") from error
 
 
-def _make(
-    settings: Settings, database: Database, store: FolderStore, folder: Path, tell: Callable[[str], None]
-) -> Manifest:
+def _make(settings: Settings, database: Database, store: Store, folder: Path, tell: Callable[[str], None]) -> Manifest:
     made_at = datetime.now(UTC)
     _remove_snapshots(folder, but=_standing(folder))
     file = folder / f"snapshot-{made_at:%Y%m%dT%H%M%S}-{secrets.token_hex(2)}.db"

@@ -31,6 +31,7 @@ from core.records.workers import living
 from core.schema import expected_revision, found_revision, is_known, migrate
 from core.settings import Settings
 from core.storage import FolderStore, sync_folder
+from core.store import open_store
 from core.tables import JobRow, JobStatus, WorkerRow
 
 #: What came in and who may come in: where one of these has rows, somebody would miss them.
@@ -99,7 +100,9 @@ def _restore(
         migrate(snapshot)
         _set_at_rest(snapshot, manifest, actor)
         tell("Copying originals ...")
-        copied = copy_originals(snapshot, FolderStore(folder / STORE), FolderStore.at(settings.store_url))
+        store = open_store(settings)
+        store.reach()
+        copied = copy_originals(snapshot, FolderStore(folder / STORE), store)
         tell("Copying models and keys ...")
         notes = _copy_bundles(folder / MODELS, settings)
         copy_keys(folder / KEYS, settings.home)

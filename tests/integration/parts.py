@@ -23,7 +23,7 @@ from core.queue import app, configuration, ring
 from core.records.intake import Intake, Submission
 from core.records.workers import living
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import open_store
 from core.tables import EventRow, JobRow, JobStatus, PredictionRow, Source
 from tests.conftest import FAST, PROJECT, skip_at_home, wait_until
 from worker.main import register_installed
@@ -102,7 +102,7 @@ class Installation:
         prepare_home(self.settings)
         self.database = Database(database_url)
         register_installed(self.settings, self.database, "test")
-        self.ingest = Ingest(self.settings, self.database, FolderStore.at(self.settings.store_url), self._ring)
+        self.ingest = Ingest(self.settings, self.database, open_store(self.settings), self._ring)
         self._processes: list[subprocess.Popen[bytes]] = []
 
     # processes

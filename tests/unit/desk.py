@@ -12,7 +12,7 @@ from core.home import prepare_home
 from core.ingest import Ingest
 from core.records.claims import Outcome, store_outcomes
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import open_store
 from core.tables import ArrivalRow, ModelVersionRow
 from tests.fakes import claim, some_answer
 from worker.inbox import Inbox
@@ -43,7 +43,7 @@ class Desk:
         self.settings, self.database, self.clock = settings, database, clock or Clock()
         self.rung: list[int] = []
         assert settings.store_path is not None
-        self.ingest = Ingest(settings, database, FolderStore(settings.store_path), self.rung.append)
+        self.ingest = Ingest(settings, database, open_store(settings), self.rung.append)
         self.inbox = Inbox(settings, database, self.ingest)
 
     def restart(self) -> int:

@@ -84,7 +84,7 @@ def test_every_secret_of_the_compose_file_is_made_by_the_script(tmp_path: Path) 
     assert set(compose()["secrets"]) | {"prometheus_token"} == set(made)
     for name, secret in compose()["secrets"].items():
         assert secret["file"] == f"secrets/{name}"
-        assert len(made[name]) >= 32
+        assert len(made[name]) >= (0 if name.startswith("store_") else 32)  # a bucket's keys come from its keeper
     settings = Settings(database_url=made["database_url"], broker_url=made["broker_url"], secret_key=made["secret_key"])
     assert made["postgres_password"] not in repr(settings)
     assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0

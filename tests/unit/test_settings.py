@@ -13,6 +13,11 @@ EVERYTHING = {
     "FRACTURE_BROKER_URL": "redis://broker:6379/0",
     "FRACTURE_BROKER_PREFIX": "ours:",
     "FRACTURE_STORE_URL": "file:///srv/originals",
+    "FRACTURE_STORE_ENDPOINT": "https://minio:9000",
+    "FRACTURE_STORE_REGION": "eu-central-1",
+    "FRACTURE_STORE_ACCESS_KEY": "fractures",
+    "FRACTURE_STORE_SECRET_KEY": "hush",
+    "FRACTURE_STORE_CACHE_BYTES": "1000000",
     "FRACTURE_INBOX": "/srv/drop",
     "FRACTURE_MODELS": "/srv/models",
     "FRACTURE_DATA": "/srv/data",
@@ -123,8 +128,13 @@ def test_an_unknown_variable_is_refused_because_it_is_probably_a_typing_error() 
     ("changes", "words"),
     [
         ({"FRACTURE_LEASE_SECONDS": "4", "FRACTURE_HEARTBEAT_SECONDS": "3"}, "at least twice"),
-        ({"FRACTURE_STORE_URL": "s3://bucket"}, "is no file:// address"),
-        ({"FRACTURE_STORE_URL": "file://relative"}, "is no file:// address"),
+        ({"FRACTURE_STORE_URL": "file://relative"}, "is neither a file:// address"),
+        ({"FRACTURE_STORE_URL": "s3://"}, "is neither a file:// address"),
+        ({"FRACTURE_STORE_URL": "s3://Bucket"}, "is neither a file:// address"),
+        ({"FRACTURE_STORE_URL": "s3://bucket/../other"}, "is neither a file:// address"),
+        ({"FRACTURE_STORE_URL": "s3://key:hush@bucket"}, r"s3://key:\*\*\*@bucket' is neither a file:// address"),
+        ({"FRACTURE_STORE_ACCESS_KEY": "key"}, "belong together; one is missing"),
+        ({"FRACTURE_STORE_ENDPOINT": "minio:9000"}, "is no http:// or https:// address"),
         ({"FRACTURE_HOME": "/srv/x", "FRACTURE_INBOX": "/srv"}, "FRACTURE_HOME lies in the inbox"),
         ({"FRACTURE_HOME": "/srv", "FRACTURE_INBOX": "/srv"}, "FRACTURE_HOME lies in the inbox"),
         ({"FRACTURE_INBOX": "/a", "FRACTURE_STORE_URL": "file:///a/b"}, "FRACTURE_STORE_URL lies in the inbox"),
@@ -140,6 +150,8 @@ def test_secrets_are_not_shown() -> None:
         secret_key="hush-1",
         database_url="postgresql://reader:hush-2@db/x?password=hush-3&sslmode=require",
         broker_url="redis://:hush-4/@broker:6379/0",
+        store_access_key="hush-5",
+        store_secret_key="hush-6",
     )
     assert "hush" not in repr(settings)
     assert "hush" not in f"{settings}"

@@ -9,7 +9,7 @@ from core.database import Database
 from core.records.upkeep import EXAMPLES
 from core.records.workers import living
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import Store
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Premises:
 
     settings: Settings
     database: Database
-    store: FolderStore
+    store: Store
     actor: str  # who mends, for the audit trail
     deep: bool = False  # read every original and compare its sha256, not only its size
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from core.file_systems import file_system_of
 from core.ingest import Ingest
 from core.records.settling import Settled, known_claims, long_ended, opened_claims, recorded_lately
-from core.retention import SAFE_AGE_SECONDS
+from core.storage import SAFE_AGE_SECONDS
 from worker.custody import Processing, file_below
 from worker.doctor.ailments import Ailment, Check, Premises
 from worker.inbox import Inbox, put_away

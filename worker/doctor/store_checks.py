@@ -5,18 +5,24 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from core.object_cache import ObjectCache
 from core.pseudonyms import Pseudonyms
 from core.records.upkeep import Original, known_contents, originals
-from core.retention import SAFE_AGE_SECONDS, discard
-from core.storage import key_of
+from core.retention import discard
+from core.storage import SAFE_AGE_SECONDS, key_of
 from worker.doctor.ailments import Ailment, Check, Premises
 
 _PAGE = 1000
-_READ_BYTES = 2**20
+#: Originals looked at together: a bucket answers several nearly as fast as one.
+_AT_ONCE = 8
+
+
+def _examine_store(premises: Premises) -> None:
+    premises.store.probe()  # what it raises is the ailment
 
 
 def _examine_originals(premises: Premises) -> Ailment | None:
@@ -61,14 +67,13 @@ def _restore(premises: Premises, original: Original, data: bytes) -> None:
 def _examine_half_written(premises: Premises) -> Ailment | None:
     return Ailment.of(
         "{count} half-written files lie in the store: their writers died.",
-        [f"incoming/{path.name}" for path in _half_written(premises)],
+        premises.store.unfinished(),
         remedy="deletes them; their senders were told nothing, or send again",
     )
 
 
 def _delete_half_written(premises: Premises) -> None:
-    for path in _half_written(premises):
-        path.unlink(missing_ok=True)
+    premises.store.clear_unfinished()
 
 
 def _examine_forgotten(premises: Premises) -> Ailment | None:
@@ -84,59 +89,62 @@ def _delete_forgotten(premises: Premises) -> None:
         discard(premises.database, premises.store, digest)
 
 
+def _examine_copies(premises: Premises) -> Ailment | None:
+    return Ailment.of(
+        "{count} copies in this machine's cache belong to no radiograph, or to one whose original was deleted.",
+        [f"sha256 {digest[:12]}..." for digest in _stale_copies(premises)],
+        remedy="deletes them; each machine has a cache of its own",
+    )
+
+
+def _delete_copies(premises: Premises) -> None:
+    cache = ObjectCache.of(premises.settings)
+    for digest in _stale_copies(premises):
+        if cache is not None:
+            cache.drop(digest)
+
+
+def _stale_copies(premises: Premises) -> list[str]:
+    cache = ObjectCache.of(premises.settings)
+    stale = []
+    for page in _pages(cache.digests() if cache is not None else ()):
+        with premises.database.reading() as session:
+            known = known_contents(session, page)
+        stale += [digest for digest in page if digest not in known]
+    return stale
+
+
 def _damaged(premises: Premises) -> Iterator[Original]:
-    with os.scandir(premises.store.folder):  # a store that is not there must not look like one that lost everything
-        pass
+    premises.store.reach()  # a store that is not there must not look like one that lost everything
     after = 0
     while True:
         with premises.database.reading() as session:
             page = originals(session, after=after, limit=_PAGE)
-        yield from (original for original in page if not _is_whole(premises, original))
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="doctor") as side_by_side:
+            whole = list(side_by_side.map(lambda original: _is_whole(premises, original), page))
+        yield from (original for original, is_whole in zip(page, whole, strict=True) if not is_whole)
         if len(page) < _PAGE:
             return
         after = page[-1].radiograph_id
 
 
 def _is_whole(premises: Premises, original: Original) -> bool:
-    path = premises.store.path(original.storage_key)
-    try:
-        if path.stat().st_size != (original.stored_bytes or original.bytes):
-            return False
-        return not premises.deep or _sha256(path) == (original.stored_sha256 or original.sha256)
-    except OSError:
+    if premises.store.size(original.storage_key) != (original.stored_bytes or original.bytes):
         return False
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _half_written(premises: Premises) -> list[Path]:
-    try:
-        with os.scandir(premises.store.incoming) as entries:
-            paths = [Path(entry) for entry in entries]
-    except FileNotFoundError:
-        return []  # nothing was ever written
-    return [path for path in sorted(paths) if _is_old(path)]
+    return not premises.deep or premises.store.verify(original.storage_key)
 
 
 def _forgotten(premises: Premises) -> Iterator[str]:
     for page in _pages(premises.store.kept()):
         with premises.database.reading() as session:
             known = known_contents(session, page)
-        yield from (digest for digest in page if digest not in known and _is_old(premises.store.path(key_of(digest))))
+        yield from (digest for digest in page if digest not in known and _is_old(premises, digest))
 
 
-def _is_old(path: Path) -> bool:
-    """Whether nobody has written or wanted a file for long; False when it is gone."""
-    try:
-        return path.stat().st_mtime < time.time() - SAFE_AGE_SECONDS
-    except OSError:
-        return False
+def _is_old(premises: Premises, digest: str) -> bool:
+    """Whether nobody has written or wanted an original for long; False when it is gone."""
+    age = premises.store.age_seconds(key_of(digest))
+    return age is not None and age > SAFE_AGE_SECONDS
 
 
 def _files_below(*folders: Path) -> Iterator[Path]:
@@ -152,7 +160,9 @@ def _pages(items: Iterable[str]) -> Iterator[list[str]]:
 
 
 STORE_CHECKS = (
+    Check("store", _examine_store),
     Check("originals", _examine_originals, _bring_back),
     Check("half-written files", _examine_half_written, _delete_half_written),
     Check("forgotten files", _examine_forgotten, _delete_forgotten),
+    Check("copies in the cache", _examine_copies, _delete_copies),
 )
