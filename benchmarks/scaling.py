@@ -14,7 +14,7 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def simulate(
     ended, enough = [0], world.event()
     counted_from, warm_up = [0.0], max(workers, batches // 10)
 
-    def worker() -> Iterator[Any]:
+    def worker() -> Generator[Any, Any, None]:
         while True:
             for station in passed:
                 seconds = draw(chance, station.seconds)

@@ -15,7 +15,7 @@ from core.plausibility import sentence_of
 from core.pseudonyms import Pseudonyms
 from core.records.arrivals import AnsweredArrival, answered_arrival
 from core.records.results import Result
-from core.storage import FolderStore
+from core.store import open_store
 
 
 @click.command()
@@ -55,7 +55,7 @@ def dicom_result(arrival: int, form: str, output: Path | None, original: Path | 
     from core.dicom.report import NOTICE, write_report
 
     pseudonyms = Pseudonyms.of(settings)
-    stored = FolderStore.at(settings.store_url).get(found.radiographs[0].storage_key)
+    stored = open_store(settings).get(found.radiographs[0].storage_key)
     about = (
         stored_reference(stored, pseudonyms)
         if original is None

@@ -16,7 +16,7 @@ from core.ingest import Ingest
 from core.records.workers import Identity, beat, sign_off
 from core.schema import check_schema
 from core.settings import Settings
-from core.storage import FolderStore
+from core.store import open_store
 from worker.dicom.quiet import report_threads, silence
 from worker.dicom.server import Door, open_door
 from worker.dicom.storing import Storing
@@ -41,7 +41,7 @@ def run_dicom(settings: Settings) -> None:
     prepare_runtime(settings.runtime)
     database = Database(settings.database_url)
     check_schema(database)
-    ingest = Ingest(settings, database, FolderStore.at(settings.store_url), announcer(settings, database))
+    ingest = Ingest(settings, database, open_store(settings), announcer(settings, database))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
