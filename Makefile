@@ -10,7 +10,7 @@ TEST_PROCESSES ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run lint fix test test-long docs flower sbom audit clean
+.PHONY: help install run lint fix test test-long testbed docs flower sbom audit clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ test: install  ## Run the whole suite, with short timers.
 
 test-long: install  ## What takes longer too: default timers, soaks, full fuzzing, large tables.
 	TEST_TIMERS=default $(PYTEST)
+
+testbed: install  ## Put several machines to the test on this one: 3,000 radiographs, a worker cut off and one added.
+	@$(BIN)/python -m chaos.testbed $(TESTBED)
 
 flower: install  ## Show Celery's own monitor of what `make run` started, at http://127.0.0.1:5555.
 	@exec $(BIN)/celery --app core.queue:app flower --address=127.0.0.1 --port=5555

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from sqlalchemy import text
 
 from chaos.trial import Trial
+from core.database import Database
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,30 @@ class Verdict:
 
 def check(trial: Trial) -> Verdict:
     """Compare everything; the installation should be quiet."""
-    wanted = {_sha256(content) for content in trial.given.values()}
-    with trial.database.reading() as session:
+
+    def original(key: str) -> bytes | None:
+        path = None if trial.settings.store_path is None else trial.settings.store_path / key
+        return path.read_bytes() if path is not None and path.is_file() else None
+
+    moved = sum(path.is_file() for path in trial.settings.done.rglob("*"))
+    dropped = sum(name.startswith("drop-") for name in trial.given)
+    kept = sum(path.is_file() and not path.name.endswith(".reason.txt") for path in trial.settings.failed.rglob("*"))
+    wanted = {sha256_of(content) for content in trial.given.values()}
+    return compare(trial.database, wanted, original, left=max(0, dropped - moved - kept))
+
+
+def compare(
+    database: Database, wanted: Collection[str], original: Callable[[str], bytes | None], *, left: int
+) -> Verdict:
+    """Compare what was given with a database and its store.
+
+    Args:
+        database: The installation's.
+        wanted: The sha256 of each content that was given.
+        original: Reads an original by its key, past the program; None: there is none.
+        left: Files that nobody put away.
+    """
+    with database.reading() as session:
         models = session.execute(text("SELECT count(*) FROM model_versions WHERE active")).scalar_one()
         radiographs = session.execute(text("SELECT id, sha256, storage_key FROM radiographs")).all()
         answered = Counter(row[0] for row in session.execute(text("SELECT radiograph_id FROM predictions")))
@@ -46,26 +70,24 @@ def check(trial: Trial) -> Verdict:
                 " HAVING count(*) > 1) AS doubled"
             )
         ).scalar_one()
-    store, by_content, altered = trial.settings.store_path, defaultdict(list), 0
+    by_content, altered = defaultdict(list), 0
     for number, digest, key in radiographs:
         by_content[digest].append(number)
-        original = None if store is None else store / key
-        altered += original is None or not original.is_file() or _sha256(original.read_bytes()) != digest
+        stored = original(key)
+        altered += stored is None or sha256_of(stored) != digest
     lost = 0
     for digest in wanted:
         numbers = by_content.get(digest, [])
         lost += not numbers or any(answered[number] + failed[number] != models for number in numbers)
-    moved = sum(path.is_file() for path in trial.settings.done.rglob("*"))
-    dropped = sum(name.startswith("drop-") for name in trial.given)
-    kept = sum(path.is_file() and not path.name.endswith(".reason.txt") for path in trial.settings.failed.rglob("*"))
     return Verdict(
         given=len(wanted),
         lost=lost,
         doubled=several + sum(len(numbers) > 1 for numbers in by_content.values()),
         altered=altered,
-        left=max(0, dropped - moved - kept),
+        left=left,
     )
 
 
-def _sha256(content: bytes) -> str:
+def sha256_of(content: bytes) -> str:
+    """Return a content's hash, written as the database writes it."""
     return hashlib.sha256(content).hexdigest()

@@ -71,9 +71,7 @@ class Waiting:
             self._look_below(path, now)  # moved in whole: its files have no events of their own
             return False
         if not stat.S_ISREG(found.st_mode):
-            self._complaints.tell(
-                path, "Something in the inbox is no regular file (a link or a device); it is left alone."
-            )
+            self._complaints.tell(path, NO_FILE)
             return False
         return self.tracker.see(path, Look.of(found), now)
 

@@ -17,7 +17,7 @@ from core.readiness import look_over
 from core.settings import Settings
 from core.storage import FolderStore
 from core.tables import ArrivalRow, ArrivalStatus, RadiographRow, SubmissionRow
-from tests.conftest import draw_radiograph
+from tests.conftest import copy_tables, draw_radiograph
 from tests.dicom_files import dicom
 from tests.fakes import jobs_of
 from tests.unit.desk import SETTLE, Clock, Desk
@@ -30,7 +30,7 @@ from worker.doctor.store_checks import STORE_CHECKS
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
     """SQLite alone: the SQL behind the inbox is tested on both in other files."""
-    return f"sqlite:///{tmp_path / 'test.db'}"
+    return copy_tables(tmp_path / "test.db")
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_a_lost_original_is_brought_back_from_the_inbox(desk: Desk) -> None:
         key = session.scalars(select(RadiographRow.storage_key)).one()
     store.path(key).unlink()
     premises = Premises(desk.settings, desk.database, store, "doctor:test")
-    check = STORE_CHECKS[0]
+    check = next(check for check in STORE_CHECKS if check.name == "originals")
     assert check.examine(premises) is not None
     assert check.mend is not None
     check.mend(premises)

@@ -16,7 +16,7 @@ import pytest
 from chaos.disks import DiskFailed, mounted
 from core.database import Database
 from core.settings import Settings
-from tests.conftest import PROJECT, draw_radiograph
+from tests.conftest import PROJECT, copy_tables, draw_radiograph
 from tests.fakes import jobs_of, raising
 from tests.unit.desk import SETTLE, Clock, Desk
 from worker.custody import Processing
@@ -61,7 +61,7 @@ else:
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
     """SQLite alone: the SQL behind the inbox is tested on both in other files."""
-    return f"sqlite:///{tmp_path / 'test.db'}"
+    return copy_tables(tmp_path / "test.db")
 
 
 def die(desk: Desk, what: str, name: str, step: str) -> None:
