@@ -17,6 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 from sqlalchemy import update
+from waitress import wasyncore
 from waitress.server import create_server
 
 from core.activation import packed
@@ -43,9 +44,11 @@ def site(settings: Settings) -> Iterator[ServedSite]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     yield site
-    server.close()
-    server.task_dispatcher.shutdown()
-    thread.join(timeout=5)
+    server.task_dispatcher.shutdown()  # first: an answer under way still needs the trigger
+    # In the server's own thread: a socket that closes under another thread's select() fails it.
+    server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
+    thread.join(timeout=10)
+    assert not thread.is_alive()
     site.database.dispose()
 
 
