@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 import stat
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from core.database import Database
 from core.errors import ConfigurationError, Unavailable
+from core.locks import held_alone
 from core.schema import check_schema
 from core.settings import Settings
 
@@ -80,17 +80,11 @@ def only_one(settings: Settings) -> Iterator[None]:
     Raises:
         ConfigurationError: Another process holds it.
     """
-    with (settings.home / "up.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            raise ConfigurationError(
-                f"`fracture-queue up` already runs in {settings.home} (process {lock.read().strip() or 'unknown'})."
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    home = settings.home
+    with held_alone(
+        home / "up.lock",
+        lambda process: ConfigurationError(f"`fracture-queue up` already runs in {home} (process {process})."),
+    ):
         yield
 
 

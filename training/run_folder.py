@@ -6,6 +6,7 @@
     best-N.keras    the network of the best epoch, without optimiser
     out-of-fold.npz predictions of every train and valid image by a network that never saw it (`train --folds`)
     test-reads.json how often the test split was read to judge this run; once is honest
+    run.lock        held by the process that trains
     history.csv, history.json, curves.png   for people
 
 `progress.json` is replaced atomically after both files lie there, and only then are older ones removed. A kill at
@@ -17,22 +18,43 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigurationError
+from core.locks import held_alone
 
 RUN_FILE = "run.json"
 PROGRESS_FILE = "progress.json"
 OUT_OF_FOLD_FILE = "out-of-fold.npz"
 TEST_READS_FILE = "test-reads.json"
+LOCK_FILE = "run.lock"
 
 
 def default_folder(description: dict[str, Any]) -> Path:
     """Name a run after everything that was asked, so that the same command finds its own run again."""
     asked = json.dumps([description["parameters"], description["data"]], sort_keys=True)
     return Path("runs") / f"{description['recipe']}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made if it is missing: two trainings would replace each other's files.
+
+    Raises:
+        ConfigurationError: Another process trains this run, or the folder is not ours to write.
+    """
+    lock = folder / LOCK_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    except OSError as error:
+        raise ConfigurationError(f"The run folder {folder} cannot be written: {error.strerror}.") from error
+    said = f"already trains the run in {folder}; wait for it, or give another --run."
+    with held_alone(lock, lambda process: ConfigurationError(f"Process {process} {said}")):
+        yield
 
 
 class RunFolder:

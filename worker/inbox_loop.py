@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import logging
 import queue
 import signal
@@ -20,6 +18,7 @@ from core.errors import ConfigurationError, Unavailable
 from core.file_systems import file_system_of
 from core.home import prepare_home, prepare_runtime
 from core.ingest import Ingest
+from core.locks import held_alone
 from core.records.controls import intake_pause
 from core.records.workers import Identity, beat, sign_off
 from core.schema import check_schema
@@ -30,8 +29,6 @@ from worker.watch import FolderWatch
 
 log = logging.getLogger(__name__)
 
-#: What shares without locks say.
-_NO_LOCKS = (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL)
 #: How often is looked whether the intake is paused.
 _LOOK_EVERY = 1.0
 #: A scan of a large folder on a slow share takes long: so many times as long the share is then left alone.
@@ -159,13 +156,6 @@ def _wait(watch: FolderWatch, inbox: Inbox, most_seconds: float, stop: threading
 
 @contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    with lock.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise ConfigurationError(
-                    f"Another inbox process already watches this inbox ({lock.parent})."
-                ) from error
-            log.warning("%s cannot be locked; see to it that no second inbox process uses it.", lock.parent)
+    said = f"Another inbox process already watches this inbox ({lock.parent})."
+    with held_alone(lock, lambda _process: ConfigurationError(said)):
         yield

@@ -91,7 +91,7 @@ def train(
     from training.quiet import load_keras
     from training.recipe import first_weights, with_choices
     from training.recipes.registry import find_recipe
-    from training.run_folder import RunFolder, default_folder
+    from training.run_folder import RunFolder, default_folder, only_one
     from training.teaching import find_teaching
     from training.train import Options, describe, finish
     from training.train import train as train_network
@@ -112,16 +112,18 @@ def train(
     options = Options(chosen, weights, seed, max_pixels, folds or 0, precision, teaching)
     load_keras()
     description = describe(options, dataset)
-    folder = RunFolder.start_or_resume(run or default_folder(description), description)
-    done = f"; goes on after epoch {len(folder.rows)}" if folder.rows else ""
-    counts = ", ".join(f"{count} {name}" for name, count in dataset.counts().items())
-    click.echo(f"Run {folder.folder}: {counts} images{done}. {dataset.dealt}", err=True)
-    if leaks:
-        write_leaks(leaks, folder.folder / LEAKAGE_FILE)
-        click.echo(f"{leaks_in_words(leaks)} The pairs are in {folder.folder / LEAKAGE_FILE}.", err=True)
-    with terminal_progress() as progress:
-        (cross_validate if folds else train_network)(options, dataset, folder, progress)
-    best = finish(folder, chosen)
+    place = run or default_folder(description)
+    with only_one(place):
+        folder = RunFolder.start_or_resume(place, description)
+        done = f"; goes on after epoch {len(folder.rows)}" if folder.rows else ""
+        counts = ", ".join(f"{count} {name}" for name, count in dataset.counts().items())
+        click.echo(f"Run {folder.folder}: {counts} images{done}. {dataset.dealt}", err=True)
+        if leaks:
+            write_leaks(leaks, folder.folder / LEAKAGE_FILE)
+            click.echo(f"{leaks_in_words(leaks)} The pairs are in {folder.folder / LEAKAGE_FILE}.", err=True)
+        with terminal_progress() as progress:
+            (cross_validate if folds else train_network)(options, dataset, folder, progress)
+        best = finish(folder, chosen)
     click.echo(f"{folder.folder}: {len(folder.rows)} epochs; epoch {best['epoch']} is kept.")
     if folds:
         found = OutOfFold.load(folder.out_of_fold_file)

@@ -7,7 +7,6 @@ the earlier backup in the same folder stands.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from core.backup.snapshot import make_one_file, take_snapshot
 from core.bundle import sha256_of
 from core.database import Database
 from core.errors import BackupRefused, StoreUnavailable
+from core.locks import held_alone
 from core.records.upkeep import Original, known_contents
 from core.schema import expected_revision
 from core.settings import Settings
@@ -136,11 +136,7 @@ def _prepare(settings: Settings, folder: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    with (folder / LOCK).open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BackupRefused(f"Another backup is being made in {folder}.") from error
+    with held_alone(folder / LOCK, lambda _process: BackupRefused(f"Another backup is being made in {folder}.")):
         yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from training.backbones import check_weights
 from training.curves import draw_curves
 from training.recipe import Phase, Recipe, with_choices
 from training.recipes.registry import RECIPES, find_recipe
-from training.run_folder import RunFolder, default_folder
+from training.run_folder import RunFolder, default_folder, only_one
 from training.schedule import best_epoch, next_epoch
 
 RECIPE = replace(
@@ -136,6 +137,14 @@ def test_a_run_does_not_go_on_with_other_settings_or_data(tmp_path: Path) -> Non
 def test_a_run_that_never_finished_an_epoch_begins_anew(tmp_path: Path) -> None:
     RunFolder.start_or_resume(tmp_path, description())
     assert RunFolder.start_or_resume(tmp_path, description(seed=1)).description == description(seed=1)
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
+    said = f"Process {os.getpid()} already trains the run in .*run; wait"
+    with only_one(tmp_path / "run"), pytest.raises(ConfigurationError, match=said), only_one(tmp_path / "run"):
+        pytest.fail("a second process got in")
+    with only_one(tmp_path / "run"):
+        assert (tmp_path / "run" / "run.lock").read_text() == str(os.getpid())
 
 
 def test_a_folder_without_a_run_and_a_run_without_epochs_are_named(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def test_a_second_process_on_the_same_inbox_is_refused(
 def test_a_share_without_locks_is_watched_with_a_warning(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("worker.inbox_loop.fcntl.flock", raising(errno.ENOLCK))
+    monkeypatch.setattr("core.locks.fcntl.flock", raising(errno.ENOLCK))
     settings.processing.mkdir(parents=True)
     with inbox_loop._only_one(settings.processing / ".lock"):
         assert "cannot be locked" in caplog.text
