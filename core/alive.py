@@ -23,8 +23,11 @@ class NoSignOfLife(Unavailable):
 
 def show_life(runtime: Path, role: str) -> None:
     """Note that a role's loop turns. A disk that is full is no reason to stop working."""
+    mark = _mark(runtime, role)
+    beside = mark.with_suffix(".new")  # a reader in the middle of a write would find nothing
     try:
-        _mark(runtime, role).write_text(f"{time.monotonic():.3f}")
+        beside.write_text(repr(time.monotonic()))
+        beside.replace(mark)
     except OSError:
         return
 
@@ -42,9 +45,10 @@ def seconds_since_life(runtime: Path, role: str) -> float:
     """
     try:
         # The steady clock is the machine's, the same for all processes, and begins anew with it (Linux).
-        ago = time.monotonic() - float(_mark(runtime, role).read_text())
+        shown_at = float(_mark(runtime, role).read_text())
     except (OSError, ValueError):
         raise NoSignOfLife(f"No {role} runs on this machine with these settings.") from None
+    ago = time.monotonic() - shown_at  # looked at after the mark, which would else seem to be of the future
     if ago < 0:
         raise NoSignOfLife(f"No {role} has run on this machine since it was started.")
     return ago

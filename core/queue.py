@@ -55,7 +55,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # Notice a silent connection instead of waiting for ever (celery#10302).
         "health_check_interval": 10,
         "socket_connect_timeout": 2,
-        "socket_timeout": 30,
+        # A broker that hangs: an upload waits for two such times until it says so, and beat must turn meanwhile.
+        "socket_timeout": 5,
         "socket_keepalive": True,
         # Without a bound, publishing to a dead broker blocks its caller for ever.
         "max_retries": 1,

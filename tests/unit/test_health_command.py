@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,23 @@ def test_an_orderly_end_and_a_new_start_of_the_machine_are_no_life(here: Setting
     (here.runtime / "alive-beat").write_text("99999999999.0")
     with pytest.raises(NoSignOfLife, match="since it was started"):
         seconds_since_life(here.runtime, "beat")
+
+
+def test_a_reader_never_meets_a_mark_half_written(here: Settings) -> None:
+    show_life(here.runtime, "inbox")
+    ended = threading.Event()
+
+    def turn() -> None:
+        while not ended.is_set():
+            show_life(here.runtime, "inbox")
+
+    loop = threading.Thread(target=turn)
+    loop.start()
+    try:
+        assert all(seconds_since_life(here.runtime, "inbox") < 60 for _ in range(5000))
+    finally:
+        ended.set()
+        loop.join(timeout=10)
 
 
 def test_a_mark_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
