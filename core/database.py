@@ -25,6 +25,16 @@ from core.tables import Base
 #: A writer waits this long for another; measured: four processes that write without pause wait under a second.
 SQLITE_BUSY_SECONDS = 30.0
 
+#: When a server that fell silent is given up, in libpq's words. By default a statement on its way waits for a quarter
+#: of an hour, and whoever waits for an answer for two hours. An address may say otherwise (`?keepalives_idle=60`).
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
+
 
 class Database:
     """The engines of one database. Make one per process; after a fork call `dispose`."""
@@ -126,7 +136,8 @@ def sqlite_file(url: URL) -> Path | None:
 
 
 def _postgresql_engine(url: URL, *, synced: bool) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10, connect_args={"connect_timeout": 5})
+    patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    engine = create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10, connect_args=patience)
     if synced:
         return engine
 

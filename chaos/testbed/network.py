@@ -130,7 +130,7 @@ class Loopback:
 def open_network() -> Network:
     """Make the network; the program begins anew in namespaces of its own where that is allowed."""
     if not os.environ.get(_INSIDE):
-        if reason := _why_not():
+        if reason := why_no_namespaces():
             return Loopback(reason)
         _begin_anew()
     return Namespaces()
@@ -171,7 +171,7 @@ def stop(hosts: Sequence[Host], within_seconds: float) -> None:
                     process.wait()
 
 
-def _why_not() -> str | None:
+def why_no_namespaces() -> str | None:
     """Say why there can be no namespaces; None when there can."""
     if os.geteuid() != 0:
         return "network namespaces need root"

