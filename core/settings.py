@@ -101,6 +101,11 @@ def _setting(default: Any, read: Callable[[str], Any], help: str, shown: str | N
     return field(default=default, metadata={"read": read, "help": help, "shown": shown})
 
 
+def sqlite_url(file: Path) -> str:
+    """Return the address of a SQLite file, whose path may hold what has a meaning in addresses."""
+    return f"sqlite:///{str(file).replace('%', '%25').replace('?', '%3F')}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What an installation can be told. Durations in seconds, sizes in bytes, paths absolute."""
@@ -219,7 +224,7 @@ class Settings:
     def __post_init__(self) -> None:
         home = self.home
         derived: dict[str, Any] = {
-            "database_url": self.database_url or f"sqlite:///{home / 'fracture.db'}",
+            "database_url": self.database_url or sqlite_url(home / "fracture.db"),
             "broker_url": self.broker_url or f"redis+socket://{self.redis_socket}",
             "store_url": self.store_url or f"file://{home / 'store'}",
             "inbox": home / "inbox" if self.inbox == Path() else self.inbox,

@@ -33,7 +33,7 @@ from sqlalchemy import text
 
 from core.database import Database, sqlite_file
 from core.errors import FractureError
-from core.settings import PREFIX, Settings
+from core.settings import PREFIX, Settings, sqlite_url
 from core.storage import key_of
 from worker.parent_death import die_with_parent
 
@@ -269,7 +269,7 @@ def _apart(settings: Settings, stack: ExitStack) -> dict[str, str]:
         beside = file.absolute().with_name(f".{mark}")
         beside.mkdir()
         stack.callback(shutil.rmtree, beside, ignore_errors=True)
-        extra["FRACTURE_DATABASE_URL"] = f"sqlite:///{beside / file.name}"
+        extra["FRACTURE_DATABASE_URL"] = sqlite_url(beside / file.name)
     else:
         with database.transaction() as session:
             session.execute(text(f"CREATE SCHEMA {mark}"))

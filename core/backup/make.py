@@ -27,7 +27,7 @@ from core.errors import BackupRefused, StoreUnavailable
 from core.locks import held_alone
 from core.records.upkeep import Original, known_contents
 from core.schema import expected_revision
-from core.settings import Settings
+from core.settings import Settings, sqlite_url
 from core.storage import FolderStore, sync_folder
 from core.store import Store, open_store
 from core.tables import RadiographRow
@@ -68,7 +68,7 @@ def _make(settings: Settings, database: Database, store: Store, folder: Path, te
     tell("Copying the database ...")
     os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     take_snapshot(database, file)
-    snapshot = Database(f"sqlite:///{file}", synced=False)
+    snapshot = Database(sqlite_url(file), synced=False)
     try:
         tell("Copying originals ...")
         kept = FolderStore(folder / STORE)

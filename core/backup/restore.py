@@ -29,7 +29,7 @@ from core.records.counters import recount
 from core.records.events import Event, record_events
 from core.records.workers import living
 from core.schema import expected_revision, found_revision, is_known, migrate
-from core.settings import Settings
+from core.settings import Settings, sqlite_url
 from core.storage import FolderStore, sync_folder
 from core.store import open_store
 from core.tables import JobRow, JobStatus, WorkerRow
@@ -95,7 +95,7 @@ def _restore(
         raise BackupRefused(f"The backup is damaged: {manifest.snapshot} is missing.") from None
     if sha256_of(copy) != manifest.snapshot_sha256:
         raise BackupRefused(f"The backup is damaged: {manifest.snapshot} is not what the manifest says.")
-    snapshot = Database(f"sqlite:///{copy}", synced=False)
+    snapshot = Database(sqlite_url(copy), synced=False)
     try:
         migrate(snapshot)
         _set_at_rest(snapshot, manifest, actor)

@@ -12,6 +12,7 @@ from core.database import Database, sqlite_file, translated
 from core.errors import DatabaseUnavailable
 from core.records.counters import recount
 from core.schema import check_schema, migrate
+from core.settings import sqlite_url
 
 
 def take_snapshot(database: Database, target: Path) -> None:
@@ -26,7 +27,7 @@ def take_snapshot(database: Database, target: Path) -> None:
     if source is not None:
         _copy_sqlite(source, target)
         return
-    copy = Database(f"sqlite:///{target}", synced=False)
+    copy = Database(sqlite_url(target), synced=False)
     try:
         migrate(copy)
         with translated(), one_moment(database.engine) as rows, copy.engine.begin() as written:

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import StatementError
 
-from core.database import Database, insert_ignoring, now, parse_url
+from core.database import Database, insert_ignoring, now, parse_url, sqlite_file
 from core.errors import ConfigurationError, DatabaseUnavailable
 from core.schema import migrate
+from core.settings import Settings
 from core.tables import ModelVersionRow, SubmissionRow
 from tests.conftest import add_model
 
@@ -171,3 +172,14 @@ def test_only_who_can_do_its_work_again_commits_without_waiting_for_the_disk(dat
             found.append(session.execute(text(question)).scalar())
     unsynced.dispose()
     assert found == ([2, 1] if database.is_sqlite else ["on", "off"])
+
+
+@pytest.mark.parametrize("name", ["a b%20c", "what?x=1", "nr #7", "ü:ber@l", "100%"])
+def test_a_home_may_be_called_what_has_a_meaning_in_addresses(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    home.mkdir()
+    database = Database(Settings(home=home).database_url)
+    migrate(database)
+    database.dispose()
+    assert sqlite_file(database.url) == home / "fracture.db"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
