@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
 import click
 
+from cli.output import give_up_output, spare_nobody_a_character
 from core.errors import AccountRefused, BackupRefused, ConfigurationError, FractureError, ModelError, NotFound
 
 #: Command to the module that defines it, and one line for `--help`, so that listing loads none of them.
@@ -55,6 +56,18 @@ COMMANDS = {
 #: Ours to say, the user's to mend: exit code 2, like click's own complaints.
 _WRONG_USE = (AccountRefused, BackupRefused, ConfigurationError, ModelError, NotFound)
 
+#: What a machine says of itself, and no defect of ours.
+_CIRCUMSTANCES = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.ENFILE,
+)
+
 
 class LazyGroup(click.Group):
     """Imports a command's module when the command is used: `results` does not import TensorFlow."""
@@ -93,8 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exit codes: 0 fine, 1 the job failed, 2 wrong use or configuration, 130 interrupted.
     """
+    spare_nobody_a_character()
     try:
         code = fracture_queue.main(args=arguments, prog_name="fracture-queue", standalone_mode=False)
+        sys.stdout.flush()  # here, where a disk that is full is still told in a sentence
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         code = 130
@@ -106,8 +121,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 2 if isinstance(error, _WRONG_USE) else 1
     except BrokenPipeError:
         # The reader (`| head`) has gone; Python would complain once more while closing standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
         code = 0
+    except UnicodeEncodeError as error:
+        # A terminal of another encoding, or a slip: file names may hold such bytes, what is looked for may not.
+        click.echo(f"fracture-queue: {error.object!r} is no text in UTF-8.", err=True)
+        code = 2
+    except OSError as error:
+        if error.errno not in _CIRCUMSTANCES:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"fracture-queue: {place}{error.strerror}.", err=True)
+        give_up_output()
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from cli.environment import actor_here, installation_here
+from cli.parameters import ROW_ID
 from core import orders
 
 
 @click.command()
-@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
-@click.option("--submission", type=int, metavar="NUMBER", help="What came in with this submission and no other.")
+@click.argument("ids", nargs=-1, type=ROW_ID, metavar="[ID]...")
+@click.option("--submission", type=ROW_ID, metavar="NUMBER", help="What came in with this submission and no other.")
 @click.option("--failed", is_flag=True, help="What failed for a passing cause and waits to be tried again.")
 @click.option("--error", "code", metavar="CODE", help="What waits to be tried again after this error code.")
 @click.option("--all", "everything", is_flag=True, help="Everything that waits.")

@@ -42,8 +42,9 @@ def classify(files: tuple[Path, ...], model: str | None, as_json: bool) -> None:
     else:
         for entries in of_files:
             unsuspected = any(_is_binary(entry) and not affirms(entry["label"]) for entry in entries)
-            for entry in entries:
-                click.echo(_line(entry, secondary=unsuspected))
+            # A file that cannot be read is told once, not once for each model.
+            for line in dict.fromkeys(_line(entry, secondary=unsuspected) for entry in entries):
+                click.echo(line)
     if any(entry["error"] for entry in found):
         raise SystemExit(1)
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from cli.environment import installation_here
+from cli.parameters import ROW_ID
 from core.dicom.signs import MEDIA_TYPE
 from core.errors import ConfigurationError, NotFound
 from core.plausibility import sentence_of
@@ -19,7 +20,7 @@ from core.store import open_store
 
 
 @click.command()
-@click.argument("arrival", type=int)
+@click.argument("arrival", type=ROW_ID)
 @click.option(
     "--format",
     "form",

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from cli.environment import actor_here, installation_here, settings_here
+from cli.output import console
 from core.bundle import find_bundles
 from core.records.models import list_models, register_bundles, set_active
 
@@ -39,7 +39,7 @@ def list_(as_json: bool) -> None:
             "yes" if version.installed else "no",
             version.sha256[:12],
         )
-    Console().print(table)
+    console().print(table)
 
 
 @models.command()

@@ -6,12 +6,13 @@ import json
 import time
 
 import click
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from cli.environment import installation_here
+from cli.output import console
 from core.errors import DatabaseUnavailable
 from core.overview import Overview
 from core.records.failures import Cause
@@ -41,9 +42,9 @@ def queue(as_json: bool, watch: bool) -> None:
         click.echo(json.dumps(figures.document(), indent=2))
         return
     if not watch:
-        Console().print(_shown(figures))
+        console().print(_shown(figures))
         return
-    with Live(_shown(figures), auto_refresh=False, screen=Console().is_terminal) as live:
+    with Live(_shown(figures), auto_refresh=False, screen=console().is_terminal) as live:
         while True:
             time.sleep(_REFRESH_SECONDS)
             try:

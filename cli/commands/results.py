@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.environment import installation_here
+from cli.output import console, unambiguous
+from cli.parameters import COUNT, ROW_ID, Moment, Share
 from core.errors import ConfigurationError
 from core.export import write_csv, write_json, write_parquet
 from core.plausibility import WORDS, sentence_of
@@ -22,45 +22,27 @@ from core.records.filters import Filters
 from core.records.results import Result, iterate_results, labels_of
 from core.tables import JobStatus, Source
 
-_AGO = re.compile(r"(\d+)([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class Moment(click.ParamType[datetime]):
-    """A date, a date and time, or an age like `90m`, `24h`, `7d`; UTC unless a zone is given."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Read it."""
-        if isinstance(value, datetime):
-            return value
-        if ago := _AGO.fullmatch(str(value)):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no time; write 2026-03-01, 2026-03-01T14:30 or an age like 24h.", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+#: Columns of a terminal that has room for the year.
+_WIDE = 100
 
 
 @click.command()
 @click.option("--label", help="Only this answer, e.g. spiral.")
-@click.option("--min-confidence", type=click.FloatRange(0, 1), help="Only answers at least this sure.")
-@click.option("--max-confidence", type=click.FloatRange(0, 1), help="Only answers at most this sure.")
+@click.option("--min-confidence", type=Share(), help="Only answers at least this sure.")
+@click.option("--max-confidence", type=Share(), help="Only answers at most this sure.")
 @click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only this state.")
 @click.option("--source", type=click.Choice([source.value for source in Source]), help="Only this door.")
 @click.option("--since", type=Moment(), help="Received at or after this time, or an age like 24h.")
 @click.option("--until", type=Moment(), help="Received before this time.")
 @click.option("--name", help="Only names that hold these characters.")
-@click.option("--submission", type=int, metavar="ID", help="Only one upload, drop or command.")
+@click.option("--submission", type=ROW_ID, metavar="ID", help="Only one upload, drop or command.")
 @click.option("--sha256", help="Only this content.")
 @click.option("--flag", help="Only answers with this flag, e.g. doubtful or colour.")
 @click.option("--in-set", metavar="LABEL", help="Only answers that do not rule this label out.")
 @click.option("--reviewed/--not-reviewed", default=None, help="Only what somebody has reviewed, or nobody.")
 @click.option("--agreed/--disagreed", default=None, help="Only what a reviewer agreed with, or not.")
 @click.option("--model", metavar="NAME[/VERSION]", help="This model's answers.  [default: the ten-class model]")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many, newest first.  [default: all]")
+@click.option("--limit", type=COUNT, help="At most so many, newest first.  [default: all]")
 @click.option(
     "--format",
     "form",
@@ -98,22 +80,33 @@ def _write(found: Iterable[Result], form: str, output: Path | None, labels: Sequ
     stream = sys.stdout if output is None else output.open("w", encoding="utf-8", newline="")
     try:
         if form == "json":
-            write_json(found, stream)
+            write_json(found, unambiguous(stream))
         elif form == "csv":
-            write_csv(found, stream, labels)
+            write_csv(found, unambiguous(stream), labels)
         else:
-            Console(file=stream).print(_table(found))
+            _print_table(found, console(stream))
     finally:
         if output is not None:
             stream.close()
 
 
-def _table(found: Iterable[Result]) -> Table:
-    # Only the name gives way on a narrow terminal; the whole of everything is in the other formats.
-    table = Table(box=box.SIMPLE, pad_edge=False, expand=True)
+def _print_table(found: Iterable[Result], where: Console) -> None:
+    table = _table(found, where)
+    if table.row_count:
+        where.print(table)
+    else:
+        click.echo("No stored result is like that.", err=True)
+
+
+def _table(found: Iterable[Result], where: Console) -> Table:
+    # Only the name gives way on a narrow terminal, and on one of 80 columns the year, so that a dozen characters of the
+    # name are left; the whole of everything is in the other formats.
+    is_narrow, expand = where.width < _WIDE, where.is_terminal
+    received, moment = ("UTC", "%m-%d %H:%M") if is_narrow else ("Received (UTC)", "%Y-%m-%d %H:%M")
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), expand=expand)
     table.add_column("ID", min_width=3)
-    table.add_column("Name", no_wrap=True, overflow="ellipsis", ratio=1)
-    for heading, width in (("Status", 7), ("Fracture", 8), ("Label", 20), ("Conf.", 5), ("Received (UTC)", 16)):
+    table.add_column("Name", no_wrap=True, overflow="ellipsis", ratio=1 if expand else None)
+    for heading, width in (("Status", 6), ("Fracture", 8), ("Label", 20), ("Conf.", 5), (received, 11)):
         table.add_column(heading, min_width=width)
     for result in found:
         table.add_row(
@@ -123,7 +116,7 @@ def _table(found: Iterable[Result]) -> Table:
             _fracture(result),
             _kind(result),
             "" if result.confidence is None or sentence_of(result.flags) else f"{result.confidence:.2f}",
-            f"{result.received_at:%Y-%m-%d %H:%M}",
+            f"{result.received_at:{moment}}",
         )
     return table
 

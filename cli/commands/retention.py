@@ -12,7 +12,7 @@ from core.errors import StoreUnavailable
 @click.option(
     "--older-than",
     "days",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 36_500),
     required=True,
     metavar="DAYS",
     help="How long originals are kept, from the last time that they came in.",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from cli.environment import actor_here, installation_here
+from cli.parameters import ROW_ID
 from core import orders
 from core.announce import announcer
 
 
 @click.command()
-@click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+@click.argument("ids", nargs=-1, type=ROW_ID, metavar="[ID]...")
 @click.option("--failed", is_flag=True, help="Everything that failed, was quarantined or cancelled.")
 @click.option("--error", "code", metavar="CODE", help="Everything that ended with this error code, or pauses for it.")
 def retry(ids: tuple[int, ...], failed: bool, code: str | None) -> None:

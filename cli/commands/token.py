@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from cli.environment import actor_here, installation_here
+from cli.output import console
 from core.records import tokens
 from core.tables import Role
 
@@ -47,7 +47,7 @@ def list_(as_json: bool) -> None:
     for each in found:
         used = f"{each.last_used_at:%Y-%m-%d %H:%M}" if each.last_used_at else "never"
         table.add_row(each.name, each.role, f"{each.created_at:%Y-%m-%d %H:%M}", used, "yes" if each.revoked_at else "")
-    Console().print(table)
+    console().print(table)
 
 
 @token.command()

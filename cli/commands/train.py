@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.data_options import data_options
+from cli.parameters import COUNT
 from cli.words import figures_in_words
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     help="Folder with MANIFEST.csv, with train/ and valid/, or with one folder per class.",
 )
 @data_options
-@click.option("--epochs", type=click.IntRange(min=1), help="At most so many epochs in all.  [default: the recipe's]")
+@click.option("--epochs", type=COUNT, help="At most so many epochs in all.  [default: the recipe's]")
 @click.option("--batch-size", type=click.IntRange(1, 4096), help="Radiographs per step.  [default: the recipe's]")
 @click.option(
     "--weights",

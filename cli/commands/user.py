@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from cli.environment import actor_here, installation_here
+from cli.output import console
 from core.accounts import hash_password
 from core.errors import ConfigurationError
 from core.records import users
@@ -67,7 +67,7 @@ def list_(as_json: bool) -> None:
     table = Table("Name", "Role", "Added", "Disabled")
     for each in found:
         table.add_row(each.name, each.role, f"{each.created_at:%Y-%m-%d %H:%M}", "yes" if each.disabled_at else "")
-    Console().print(table)
+    console().print(table)
 
 
 @user.command("role")
