@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.parameters import Share
+from cli.parameters import Number
 
 _OPTIONS = (
     click.option(
@@ -21,12 +21,12 @@ _OPTIONS = (
     click.option("--split-column", default="split", show_default=True, help="The manifest's column with the split."),
     click.option(
         "--valid-share",
-        type=Share(min_open=True, max_open=True),
+        type=Number(0, 1, min_open=True, max_open=True),
         help="Share of each class to validate on, taken from train.  [default: the data's own split; classes: 0.2]",
     ),
     click.option(
         "--test-share",
-        type=Share(max_open=True),
+        type=Number(0, 1, max_open=True),
         default=0.0,
         show_default=True,
         help="Share of each class to test on; for classes only.",

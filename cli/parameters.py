@@ -18,14 +18,10 @@ ROW_ID = click.IntRange(1, 2**63 - 1)
 COUNT = click.IntRange(1, 2**31 - 1)
 
 
-class Share(click.FloatRange):
-    """A part of one. Click compares, and so lets "nan" through."""
+class Number(click.FloatRange):
+    """A number within bounds. Click compares, and so lets "nan" through."""
 
     name = "number"
-
-    def __init__(self, *, min_open: bool = False, max_open: bool = False) -> None:
-        """Take 0 and 1 too, unless told otherwise."""
-        super().__init__(0, 1, min_open=min_open, max_open=max_open)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it."""

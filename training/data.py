@@ -133,7 +133,7 @@ def load_dataset(
     samples = read_samples(source, labels, layout=chosen.layout, split_column=chosen.split_column)
     if not samples:
         raise ConfigurationError(
-            f"The folder {source} holds no data set; expected {MANIFEST}, folders train/CLASS/ and valid/CLASS/, "
+            f"{source} holds no data set; expected {MANIFEST}, folders train/CLASS/ and valid/CLASS/, "
             "or folders CLASS/."
         )
     samples, dealt = _deal(samples, chosen, max_pixels)

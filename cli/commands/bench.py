@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from cli.parameters import Number
+
 #: In the order in which `all` runs them.
 PARTS = ("engines", "pipeline", "latency", "ingest", "query", "watching", "growth")
 
@@ -20,7 +22,7 @@ PARTS = ("engines", "pipeline", "latency", "ingest", "query", "watching", "growt
 )
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Turns that count.")
 @click.option("--files", type=click.IntRange(8), default=600, show_default=True, help="Files in each turn.")
-@click.option("--seconds", type=click.FloatRange(0.05), default=1.0, show_default=True, help="Of each engine's turn.")
+@click.option("--seconds", type=Number(0.05), default=1.0, show_default=True, help="Of each engine's turn.")
 @click.option(
     "--rows",
     type=click.IntRange(1000),

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cli.environment import installation_here
-from cli.parameters import Share
+from cli.parameters import Number
 from core.bundle import TASKS
 from core.labelled_export import export_labelled
 from core.records.labels import labels_of_readers
@@ -23,14 +23,14 @@ from core.store import open_store
 @click.option("--task", type=click.Choice(TASKS), default=TASKS[0], show_default=True, help="The question to learn.")
 @click.option(
     "--valid-share",
-    type=Share(max_open=True),
+    type=Number(0, 1, max_open=True),
     default=0.2,
     show_default=True,
     help="Share of each class to validate on.",
 )
 @click.option(
     "--test-share",
-    type=Share(max_open=True),
+    type=Number(0, 1, max_open=True),
     default=0.0,
     show_default=True,
     help="Share of each class to test on.",

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cli.environment import installation_here
 from cli.output import console, unambiguous
-from cli.parameters import COUNT, ROW_ID, Moment, Share
+from cli.parameters import COUNT, ROW_ID, Moment, Number
 from core.errors import ConfigurationError
 from core.export import write_csv, write_json, write_parquet
 from core.plausibility import WORDS, sentence_of
@@ -28,8 +28,8 @@ _WIDE = 100
 
 @click.command()
 @click.option("--label", help="Only this answer, e.g. spiral.")
-@click.option("--min-confidence", type=Share(), help="Only answers at least this sure.")
-@click.option("--max-confidence", type=Share(), help="Only answers at most this sure.")
+@click.option("--min-confidence", type=Number(0, 1), help="Only answers at least this sure.")
+@click.option("--max-confidence", type=Number(0, 1), help="Only answers at most this sure.")
 @click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only this state.")
 @click.option("--source", type=click.Choice([source.value for source in Source]), help="Only this door.")
 @click.option("--since", type=Moment(), help="Received at or after this time, or an age like 24h.")

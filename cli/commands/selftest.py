@@ -12,13 +12,14 @@ from tempfile import TemporaryDirectory
 import click
 
 from cli.environment import settings_here
+from cli.parameters import Number
 from core.errors import ConfigurationError
 
 
 @click.command()
 @click.option("--here", is_flag=True, help="Use the configured database and broker too, apart from real rows and keys.")
 @click.option("--chaos", is_flag=True, help="Strike random faults while radiographs come in; nothing may be lost.")
-@click.option("--minutes", type=click.FloatRange(0.1, 1440), default=5, show_default=True, help="Of --chaos.")
+@click.option("--minutes", type=Number(0.1, 1440), default=5, show_default=True, help="Of --chaos.")
 @click.option("--seed", type=click.IntRange(0), help="Of --chaos.  [default: drawn, and printed]")
 @click.option("--department", is_flag=True, help="--chaos on PostgreSQL and a separate Redis, both from wheels.")
 @click.option("--each", type=click.IntRange(1, 100), help="--chaos: strike each fault this many times instead.")
