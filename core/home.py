@@ -21,13 +21,16 @@ _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
 
 
 def prepare_home(settings: Settings) -> None:
-    """Make all folders that are missing.
+    """Make all folders that are missing; those in which nobody else has business for this user alone.
+
+    Whoever wants a group to read the originals changes the folder's mode: one that is there is left as it is.
 
     Raises:
         ConfigurationError: One cannot be made or written.
         Unavailable: Likewise, but only for the moment.
     """
     folders = [settings.home, settings.inbox, settings.processing, settings.done, settings.failed, settings.logs]
+    private = {settings.processing, settings.logs, settings.store_path}
     if settings.inbox_read_only:
         folders.remove(settings.inbox)
         _need_readable(settings.inbox)
@@ -35,7 +38,7 @@ def prepare_home(settings: Settings) -> None:
         folders.append(settings.store_path)
     for folder in folders:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700 if folder in private else 0o777, parents=True, exist_ok=True)
             probe = folder / f".writable-{secrets.token_hex(4)}"
             probe.touch()
             probe.unlink()

@@ -6,6 +6,7 @@ The steps are Alembic's, in `migrations/`; this module finds them by path and im
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,10 +76,10 @@ def migrate(database: Database) -> tuple[str | None, str]:
     if file is not None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+            # Radiographs' names and passwords' hashes are for this user alone; SQLite's own files get the same mode.
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
-            raise DatabaseUnavailable(
-                f"The database's folder {file.parent} cannot be made: {error.strerror}."
-            ) from error
+            raise DatabaseUnavailable(f"The database {file} cannot be made: {error.strerror}.") from error
     with _lock(database):
         before = found_revision(database)
         if before != expected_revision():

@@ -30,7 +30,7 @@ def redis_command(settings: Settings) -> list[str]:
     if len(bytes(socket)) >= _LONGEST_SOCKET_PATH:
         raise ConfigurationError(f"The path of the Redis socket is too long: {socket}.")
     data = settings.home / "redis"
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = {
         "port": "0",
         "unixsocket": str(socket),

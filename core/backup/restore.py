@@ -91,6 +91,7 @@ def _restore(
     copy = scratch / "snapshot.db"
     try:
         shutil.copyfile(folder / manifest.snapshot, copy)
+        copy.chmod(0o600)  # as `migrate` makes it
     except FileNotFoundError:
         raise BackupRefused(f"The backup is damaged: {manifest.snapshot} is missing.") from None
     if sha256_of(copy) != manifest.snapshot_sha256:

@@ -2,9 +2,12 @@ import errno
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from core.database import Database
 from core.errors import ConfigurationError, Unavailable
 from core.home import prepare_home, prepare_runtime
+from core.schema import migrate
 from core.settings import Settings
 from tests.fakes import raising
 
@@ -26,6 +29,24 @@ def test_a_folder_that_cannot_be_made_is_named(settings: Settings) -> None:
     settings.home.write_text("a file in the way")
     with pytest.raises(ConfigurationError, match=f"The folder {settings.home} cannot be made or written: File exists"):
         prepare_home(settings)
+
+
+def test_what_names_people_is_for_this_user_alone_and_what_is_there_is_left_as_it_is(settings: Settings) -> None:
+    prepare_home(settings)
+    database = Database(settings.database_url)
+    migrate(database)
+    with database.transaction() as session:
+        session.execute(text("DELETE FROM tallies"))  # so that the log beside it is there
+        files = list(settings.home.glob("fracture.db*"))
+        assert {path.name for path in files} >= {"fracture.db", "fracture.db-wal", "fracture.db-shm"}
+        assert [path for path in files if path.suffix != ".lock" and path.stat().st_mode & 0o077] == []
+    database.dispose()
+    assert settings.store_path is not None
+    for folder in (settings.store_path, settings.processing, settings.logs):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
+    settings.store_path.chmod(0o750)
+    prepare_home(settings)
+    assert settings.store_path.stat().st_mode & 0o777 == 0o750
 
 
 def test_a_full_disk_is_no_wrong_configuration(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
