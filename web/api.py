@@ -16,7 +16,6 @@ from core.records.results import get_result
 from core.records.reviews import reviews_for
 from core.records.submissions import list_submissions, submission_state
 from core.tables import Source
-from web import schemas
 from web.openapi import PREFIX, PROBLEM_TYPE, Blueprint, Body, Problem, tagged
 from web.pages import PLACES, page_of
 from web.parameters import (
@@ -34,6 +33,9 @@ from web.radiograph import ask, retry
 from web.reader import possible_reader
 from web.received import UPLOAD_FORM
 from web.repeated import PARAMETER, answer_once
+from web.schemas.queue import Queue
+from web.schemas.radiographs import Asked, Models, Page, Radiograph, Retried
+from web.schemas.submissions import Submission, Submissions
 from web.submitted import told
 
 blueprint = Blueprint("api", __name__, url_prefix=PREFIX)
@@ -64,11 +66,11 @@ class AskBody(Body):
     responses={
         "422": {
             "description": "No file was accepted, with the reason for each; or none was sent, or under a used key.",
-            "content": {"application/json": {"schema": schemas.Submission}, PROBLEM_TYPE: {"schema": Problem}},
+            "content": {"application/json": {"schema": Submission}, PROBLEM_TYPE: {"schema": Problem}},
         }
     },
 )
-@blueprint.response(202, schemas.Submission, description="At least one file was accepted; `files` says what of each.")
+@blueprint.response(202, Submission, description="At least one file was accepted; `files` says what of each.")
 def post_radiographs() -> Response:
     """Upload one or many files.
 
@@ -80,7 +82,7 @@ def post_radiographs() -> Response:
 
 @blueprint.get("/radiographs", tags=_RADIOGRAPHS)
 @blueprint.arguments(ListParameters, location="query")
-@blueprint.response(200, schemas.Page)
+@blueprint.response(200, Page)
 def get_radiographs(asked: dict[str, Any]) -> dict[str, Any]:
     """List results, newest first.
 
@@ -97,7 +99,7 @@ def get_radiographs(asked: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.get("/radiographs/<id:radiograph_id>", tags=_RADIOGRAPHS)
 @blueprint.arguments(ModelParameters, location="query")
-@blueprint.response(200, schemas.Radiograph)
+@blueprint.response(200, Radiograph)
 def get_one(asked: dict[str, Any], radiograph_id: int) -> dict[str, Any]:
     """Return one radiograph with every model's answer, every arrival and every review.
 
@@ -114,7 +116,7 @@ def get_one(asked: dict[str, Any], radiograph_id: int) -> dict[str, Any]:
 
 
 @blueprint.post("/radiographs/<id:radiograph_id>/retry", tags=_RADIOGRAPHS)
-@blueprint.response(202, schemas.Retried)
+@blueprint.response(202, Retried)
 def post_retry(radiograph_id: int) -> dict[str, Any]:
     """Send what failed, was set aside or was cancelled back to waiting; 409 where nothing of it has ended that way."""
     jobs = retry(radiograph_id)
@@ -125,7 +127,7 @@ def post_retry(radiograph_id: int) -> dict[str, Any]:
 
 @blueprint.post("/radiographs/<id:radiograph_id>/classify", tags=_RADIOGRAPHS)
 @blueprint.arguments(AskBody, location="json")
-@blueprint.response(202, schemas.Asked)
+@blueprint.response(202, Asked)
 def post_classify(asked: dict[str, Any], radiograph_id: int) -> dict[str, Any]:
     """Have it classified by one more model, an inactive one too.
 
@@ -136,7 +138,7 @@ def post_classify(asked: dict[str, Any], radiograph_id: int) -> dict[str, Any]:
 
 @blueprint.get("/submissions", tags=_SUBMISSIONS)
 @blueprint.arguments(SubmissionParameters, location="query")
-@blueprint.response(200, schemas.Submissions)
+@blueprint.response(200, Submissions)
 def get_submissions(asked: dict[str, Any]) -> dict[str, Any]:
     """List submissions, newest first."""
     limit = asked.get("limit", DEFAULT_LIMIT)
@@ -151,7 +153,7 @@ def get_submissions(asked: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.get("/submissions/<id:submission_id>", tags=_SUBMISSIONS)
 @blueprint.arguments(FilePageParameters, location="query")
-@blueprint.response(200, schemas.Submission)
+@blueprint.response(200, Submission)
 def get_submission(asked: dict[str, Any], submission_id: int) -> dict[str, Any]:
     """Return one submission, how far it is, and where each of its files stands, a page of them at a time.
 
@@ -163,7 +165,7 @@ def get_submission(asked: dict[str, Any], submission_id: int) -> dict[str, Any]:
 
 
 @blueprint.get("/models", tags=_MODELS)
-@blueprint.response(200, schemas.Models)
+@blueprint.response(200, Models)
 def get_models() -> dict[str, Any]:
     """List model versions with their cards."""
     with parts().database.reading() as session:
@@ -182,7 +184,7 @@ def _model(version: ModelVersion, card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.get("/queue", tags=_QUEUE)
-@blueprint.response(200, schemas.Queue)
+@blueprint.response(200, Queue)
 def get_queue() -> tuple[QueueFigures, int, dict[str, str]]:
     """Return the queue's figures.
 

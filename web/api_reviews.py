@@ -10,7 +10,6 @@ from core.records.agreement import ModelFigures
 from core.records.results import results_of
 from core.records.reviews import Review, add_review, withdraw_last
 from core.tables import FIRST, SECOND, ReviewKind
-from web import schemas
 from web.identifiers import LARGEST
 from web.identity import actor_words
 from web.openapi import PREFIX, Blueprint, Body, tagged
@@ -19,6 +18,8 @@ from web.parts import parts
 from web.reader import reader_name
 from web.review import word_of
 from web.review_figures import figures_so_far
+from web.schemas.radiographs import Review as StoredReview
+from web.schemas.reviews import ReviewFigures, Worklist
 from web.worklists import WorklistParameters, upcoming
 
 blueprint = Blueprint("reviews", __name__, url_prefix=PREFIX)
@@ -75,7 +76,7 @@ class WorklistPage(WorklistParameters):
 
 @blueprint.post("/radiographs/<id:radiograph_id>/reviews", tags=_REVIEWS)
 @blueprint.arguments(ReviewBody, location="json")
-@blueprint.response(201, schemas.Review)
+@blueprint.response(201, StoredReview)
 def post_review(said: dict[str, Any], radiograph_id: int) -> Review:
     """Say what a radiograph shows; nothing is overwritten, and what was said before stays on record."""
     with parts().database.transaction() as session:
@@ -92,7 +93,7 @@ def post_review(said: dict[str, Any], radiograph_id: int) -> Review:
 
 
 @blueprint.post("/reviews/undo", tags=_REVIEWS)
-@blueprint.response(201, schemas.Review)
+@blueprint.response(201, StoredReview)
 def post_undo() -> Review:
     """Take your own last review back; it stays on record, as does this."""
     with parts().database.transaction() as session:
@@ -101,7 +102,7 @@ def post_undo() -> Review:
 
 @blueprint.get("/worklist", tags=_REVIEWS)
 @blueprint.arguments(WorklistPage, location="query")
-@blueprint.response(200, schemas.Worklist)
+@blueprint.response(200, Worklist)
 def get_worklist(asked: dict[str, Any]) -> dict[str, Any]:
     """List what is to be reviewed next, likely errors first."""
     with parts().database.reading() as session:
@@ -111,7 +112,7 @@ def get_worklist(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.get("/reviews/figures", tags=_REVIEWS)
-@blueprint.response(200, schemas.ReviewFigures)
+@blueprint.response(200, ReviewFigures)
 def get_figures() -> dict[str, Any]:
     """Return how far models and readers agree on what was reviewed."""
     models, readers, disputed = figures_so_far()

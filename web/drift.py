@@ -13,10 +13,10 @@ from core.drift import LEAST_COUNT, Reference, Week, sentences, weeks_of
 from core.records.agreement import weekly_disagreement
 from core.records.models import ModelVersion, list_models, model_cards
 from core.records.tallies import monday_of, weekly
-from web import schemas
 from web.openapi import PREFIX, tagged
 from web.openapi import Blueprint as DescribedBlueprint
 from web.parts import parts
+from web.schemas.drift import Drift
 
 blueprint = Blueprint("drift", __name__)
 described = DescribedBlueprint("drifts", __name__, url_prefix=PREFIX)
@@ -33,7 +33,7 @@ def drift_page() -> str:
 
 
 @described.get("/drift", tags=["Models"])
-@described.response(200, schemas.Drift)
+@described.response(200, Drift)
 def get_drift() -> dict[str, Any]:
     """Say how the active models answered week by week, beside their cards."""
     return {

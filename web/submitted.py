@@ -13,7 +13,7 @@ from core.records.forecast import seconds_left
 from core.records.submissions import SubmissionState, submission_of, submission_state
 from core.tables import ArrivalStatus
 from web.parts import parts
-from web.schemas import Submission
+from web.schemas.submissions import Submission
 
 #: As on the queue page: a worker that missed this many heartbeats does nothing any more.
 _MISSED_BEATS = 3
@@ -33,7 +33,7 @@ def answer_upload(arrival_ids: Sequence[int]) -> Response:
 
 
 def told(session: Session, submission: SubmissionState) -> dict[str, Any]:
-    """Return what `web.schemas.Submission` writes."""
+    """Return what `web.schemas.submissions.Submission` writes."""
     return {"state": submission, "seconds_left": time_left(session, submission)}
 
 

@@ -10,7 +10,8 @@ import pytest
 from core.records.results import get_result
 from tests.unit.web_fixtures import Site
 from web.reference import kind_words
-from web.schemas import Listed, Queue, Radiograph
+from web.schemas.queue import Queue
+from web.schemas.radiographs import Listed, Radiograph
 
 
 @pytest.fixture
