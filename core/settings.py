@@ -16,6 +16,7 @@ from typing import Any
 
 from core.dicom.peers import Peers, ae_title
 from core.errors import ConfigurationError
+from core.setting_readers import absolute_path, flag, one_of, seconds, whole
 
 PREFIX = "FRACTURE_"
 ENGINES = ("litert", "keras")
@@ -27,52 +28,6 @@ SHORTEST_KEY = 32
 #: A bucket, by the rules of S3 for names, and what stands before each key in it.
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9][A-Za-z0-9._=-]*)*)/?")
 MODELS_FOLDER = Path(__file__).resolve().parent.parent / "models"
-
-
-def _flag(text: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if text.strip().lower() not in words:
-        raise ValueError("is neither 1 nor 0")
-    return words[text.strip().lower()]
-
-
-def _whole(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise ValueError("is not a whole number") from None
-        if number < minimum or (maximum is not None and number > maximum):
-            raise ValueError(f"is not between {minimum} and {maximum}" if maximum else f"is below {minimum}")
-        return number
-
-    return read
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError("is not a number of seconds") from None
-    if not 0.01 <= number <= 7 * 24 * 3600:
-        raise ValueError("is not between 0.01 seconds and a week")
-    return number
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"is none of {', '.join(words)}")
-        return text
-
-    return read
-
-
-def _path(text: str) -> Path:
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError:
-        raise ValueError("names the home folder of a user that does not exist") from None
 
 
 def _secrets_in_files(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -110,7 +65,7 @@ def sqlite_url(file: Path) -> str:
 class Settings:
     """What an installation can be told. Durations in seconds, sizes in bytes, paths absolute."""
 
-    home: Path = _setting(Path("var").absolute(), _path, "The folder that holds everything", "./var")
+    home: Path = _setting(Path("var").absolute(), absolute_path, "The folder that holds everything", "./var")
     database_url: str = _setting(
         "", str, "SQLAlchemy address of the database (SQLite or PostgreSQL)", "SQLite in the home folder"
     )
@@ -129,19 +84,19 @@ class Settings:
     store_access_key: str = _setting("", str, "Names the account at the bucket", "the machine's own role there")
     store_secret_key: str = _setting("", str, "Its secret", "none")
     store_cache_bytes: int = _setting(
-        2 * 2**30, _whole(0), "Most bytes of a bucket's originals that are also kept in `cache/` of the home folder"
+        2 * 2**30, whole(0), "Most bytes of a bucket's originals that are also kept in `cache/` of the home folder"
     )
-    inbox: Path = _setting(Path(), _path, "The watched folder", "`inbox/` in the home folder")
-    models: Path = _setting(MODELS_FOLDER, _path, "The folder of model bundles", "`models/` of the project")
+    inbox: Path = _setting(Path(), absolute_path, "The watched folder", "`inbox/` in the home folder")
+    models: Path = _setting(MODELS_FOLDER, absolute_path, "The folder of model bundles", "`models/` of the project")
     data: Path = _setting(
         Path(),
-        _path,
+        absolute_path,
         "Data sets for the page of samples: a folder with a `MANIFEST.csv`, or a folder of such folders",
         "none",
     )
-    engine: str = _setting("litert", _one_of(*ENGINES), "How networks are run: `litert` or `keras`")
+    engine: str = _setting("litert", one_of(*ENGINES), "How networks are run: `litert` or `keras`")
     host: str = _setting("127.0.0.1", str, "The address that the page listens on")
-    port: int = _setting(8000, _whole(1, 65535), "The port that the page listens on")
+    port: int = _setting(8000, whole(1, 65535), "The port that the page listens on")
     secret_key: str = _setting(
         "",
         str,
@@ -155,56 +110,56 @@ class Settings:
         "made at the first start, in the home folder",
     )
     keep_identifiers: bool = _setting(
-        False, _flag, "DICOM files are stored with patients' names, as they came, and their file names kept", "0"
+        False, flag, "DICOM files are stored with patients' names, as they came, and their file names kept", "0"
     )
     behind_tls: bool = _setting(
-        False, _flag, "The page is reached by https alone: a proxy in front of it ends TLS. Binds cookies to https", "0"
+        False, flag, "The page is reached by https alone: a proxy in front of it ends TLS. Binds cookies to https", "0"
     )
     reads_per_minute: int = _setting(
-        3000, _whole(0), "Most reads of one user, token or address a minute; not on loopback; 0: no limit"
+        3000, whole(0), "Most reads of one user, token or address a minute; not on loopback; 0: no limit"
     )
-    writes_per_minute: int = _setting(300, _whole(0), "Likewise of uploads and other writes")
+    writes_per_minute: int = _setting(300, whole(0), "Likewise of uploads and other writes")
 
-    worker_processes: int = _setting(0, _whole(0, 256), "Processes that classify; 0: one per processor core", "0")
-    batch_size: int = _setting(8, _whole(1, 1024), "Radiographs that a worker claims at once")
-    lease_seconds: float = _setting(15.0, _seconds, "How long a claim holds unless it is renewed")
-    heartbeat_seconds: float = _setting(5.0, _seconds, "How often claims are renewed and workers report")
-    batch_limit_seconds: float = _setting(60.0, _seconds, "Longest time for one batch; then its process is killed")
+    worker_processes: int = _setting(0, whole(0, 256), "Processes that classify; 0: one per processor core", "0")
+    batch_size: int = _setting(8, whole(1, 1024), "Radiographs that a worker claims at once")
+    lease_seconds: float = _setting(15.0, seconds, "How long a claim holds unless it is renewed")
+    heartbeat_seconds: float = _setting(5.0, seconds, "How often claims are renewed and workers report")
+    batch_limit_seconds: float = _setting(60.0, seconds, "Longest time for one batch; then its process is killed")
     memory_limit_mib: int = _setting(
         2048,
-        _whole(0),
+        whole(0),
         "Memory that decoding a batch may add to its process, in MiB; an image that wants more fails; 0: no limit",
     )
-    drain_seconds: float = _setting(10.0, _seconds, "How long one task goes on claiming batches before it ends")
-    reconcile_seconds: float = _setting(5.0, _seconds, "How often lost work is looked for")
-    bell_patience_seconds: float = _setting(5.0, _seconds, "Waiting work older than this is announced again")
-    stop_seconds: float = _setting(20.0, _seconds, "How long a polite stop may take before processes are killed")
+    drain_seconds: float = _setting(10.0, seconds, "How long one task goes on claiming batches before it ends")
+    reconcile_seconds: float = _setting(5.0, seconds, "How often lost work is looked for")
+    bell_patience_seconds: float = _setting(5.0, seconds, "Waiting work older than this is announced again")
+    stop_seconds: float = _setting(20.0, seconds, "How long a polite stop may take before processes are killed")
 
     log_format: str = _setting(
         "readable",
-        _one_of("readable", "json"),
+        one_of("readable", "json"),
         "How the log looks: `readable`, or `json`, which also tells what happens to each radiograph",
     )
 
-    settle_seconds: float = _setting(1.0, _seconds, "How long a file in the inbox must be quiet before it is taken")
-    rescan_seconds: float = _setting(5.0, _seconds, "How often the whole inbox is scanned, whatever the events say")
-    inbox_polling: bool = _setting(False, _flag, "Watch by looking alone (network shares send no events)", "0")
+    settle_seconds: float = _setting(1.0, seconds, "How long a file in the inbox must be quiet before it is taken")
+    rescan_seconds: float = _setting(5.0, seconds, "How often the whole inbox is scanned, whatever the events say")
+    inbox_polling: bool = _setting(False, flag, "Watch by looking alone (network shares send no events)", "0")
     inbox_read_only: bool = _setting(
-        False, _flag, "The inbox is only read: files stay in it, and the database remembers which were taken", "0"
+        False, flag, "The inbox is only read: files stay in it, and the database remembers which were taken", "0"
     )
-    inbox_done: str = _setting("keep", _one_of("keep", "delete"), "What happens to a finished file: `keep` or `delete`")
-    max_file_bytes: int = _setting(100 * 2**20, _whole(1), "Largest file that is accepted")
-    max_upload_files: int = _setting(1000, _whole(1), "Most files in one upload")
-    max_archive_files: int = _setting(10_000, _whole(1, 99_999), "Most files in one archive (ZIP, tar, tar.gz)")
-    max_archive_bytes: int = _setting(4 * 2**30, _whole(1), "Most bytes that one archive may become unpacked")
+    inbox_done: str = _setting("keep", one_of("keep", "delete"), "What happens to a finished file: `keep` or `delete`")
+    max_file_bytes: int = _setting(100 * 2**20, whole(1), "Largest file that is accepted")
+    max_upload_files: int = _setting(1000, whole(1), "Most files in one upload")
+    max_archive_files: int = _setting(10_000, whole(1, 99_999), "Most files in one archive (ZIP, tar, tar.gz)")
+    max_archive_bytes: int = _setting(4 * 2**30, whole(1), "Most bytes that one archive may become unpacked")
     max_pixels: int = _setting(
-        64_000_000, _whole(1), "Largest picture that is decoded, in pixels; of a WebP half as many"
+        64_000_000, whole(1), "Largest picture that is decoded, in pixels; of a WebP half as many"
     )
 
-    dicom: bool = _setting(False, _flag, "`up` runs the DICOM receiver too (docs/dicom.md)", "0")
+    dicom: bool = _setting(False, flag, "`up` runs the DICOM receiver too (docs/dicom.md)", "0")
     dicom_ae_title: str = _setting("FRACTURE-QUEUE", ae_title, "The receiver's own AE title, by which it is called")
     dicom_host: str = _setting("127.0.0.1", str, "The address that the receiver listens on")
-    dicom_port: int = _setting(11112, _whole(1, 65535), "The port that the receiver listens on")
+    dicom_port: int = _setting(11112, whole(1, 65535), "The port that the receiver listens on")
     dicom_peers: Peers = _setting(
         Peers(),
         Peers.read,
@@ -212,14 +167,17 @@ class Settings:
         "every program on this machine, and nobody else",
     )
     dicom_tls_certificate: Path = _setting(
-        Path(), _path, "File of the receiver's certificate (PEM); set: TLS only", "none: no TLS"
+        Path(), absolute_path, "File of the receiver's certificate (PEM); set: TLS only", "none: no TLS"
     )
-    dicom_tls_key: Path = _setting(Path(), _path, "File of the certificate's key", "none")
+    dicom_tls_key: Path = _setting(Path(), absolute_path, "File of the certificate's key", "none")
     dicom_tls_clients: Path = _setting(
-        Path(), _path, "File of the authorities that senders' certificates must be signed by", "none: senders need none"
+        Path(),
+        absolute_path,
+        "File of the authorities that senders' certificates must be signed by",
+        "none: senders need none",
     )
-    dicom_associations: int = _setting(8, _whole(1, 100), "Most DICOM associations at once")
-    dicom_pdu_bytes: int = _setting(128 * 2**10, _whole(4096, 2**24), "Largest piece that senders may send at once")
+    dicom_associations: int = _setting(8, whole(1, 100), "Most DICOM associations at once")
+    dicom_pdu_bytes: int = _setting(128 * 2**10, whole(4096, 2**24), "Largest piece that senders may send at once")
 
     def __post_init__(self) -> None:
         home = self.home
