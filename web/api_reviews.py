@@ -12,8 +12,8 @@ from core.records.reviews import Review, add_review, withdraw_last
 from core.tables import FIRST, SECOND, ReviewKind
 from web.identifiers import LARGEST
 from web.identity import actor_words
+from web.kinds import LONGEST_NOTE, Whole
 from web.openapi import PREFIX, Blueprint, Body, tagged
-from web.parameters import LONGEST_NOTE, Whole
 from web.parts import parts
 from web.reader import reader_name
 from web.review import word_of

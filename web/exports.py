@@ -19,7 +19,8 @@ from core.bundle import TASKS
 from core.errors import DatabaseUnavailable, NotFound
 from core.records.labels import is_anything_reviewed
 from core.records.results import labels_of
-from web.parameters import Choice, FilterParameters, read
+from web.kinds import Choice
+from web.parameters import FilterParameters, read
 from web.parts import parts
 
 blueprint = Blueprint("exports", __name__)

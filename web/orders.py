@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, validates_schema
 
 from core.records.controls import INTAKE, LONGEST_HOST, LONGEST_NOTE, WORKERS
 from core.records.priorities import HIGHEST, LOWEST
-from web.parameters import Choice, Number, Words
+from web.kinds import Choice, Number, Words
 
 
 class CauseParameters(Schema):

@@ -18,7 +18,8 @@ from core.records.trail import history_of
 from core.tables import ENDED, FIRST, JobStatus
 from web.explained import chance_sentence, preparation_sentence, scaling_sentence, set_sentence
 from web.identity import actor_words
-from web.parameters import Words, read
+from web.kinds import Words
+from web.parameters import read
 from web.parts import parts
 from web.reader import possible_reader
 from web.trail import by_whom, what_happened

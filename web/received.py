@@ -21,7 +21,8 @@ from core.records.intake import Intake, Submission
 from core.settings import Settings
 from core.tables import Source
 from web.identity import Kind, actor_words, who
-from web.parameters import Whole, read
+from web.kinds import Whole
+from web.parameters import read
 from web.parts import parts
 from web.problems import BadParameter, NoFiles, TooMuchAtOnce
 

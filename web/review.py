@@ -23,7 +23,8 @@ from core.records.reviews import (
 from core.tables import FIRST, SECOND, ReviewKind
 from web.identifiers import LARGEST
 from web.identity import actor_words
-from web.parameters import Choice, Note, Whole, Words, read
+from web.kinds import Choice, Note, Whole, Words
+from web.parameters import read
 from web.parts import parts
 from web.problems import BadParameter
 from web.reader import LONGEST_NAME, call_reader, reader_name

@@ -25,8 +25,9 @@ from core.records.results import Result, results_of_contents
 from core.samples import Sample, test_samples
 from core.tables import Source
 from web.identity import actor_words
+from web.kinds import Sha256, Whole, Words
 from web.openapi import tagged
-from web.parameters import Sha256, Whole, Words, read
+from web.parameters import read
 from web.parts import parts
 from web.problems import BadParameter
 

@@ -12,7 +12,7 @@ from core.records.fractures import FRACTURE_TASK
 from core.records.models import ModelVersion, list_models
 from core.records.worklist import first_readings, place_before, place_of, second_readings
 from core.tables import FIRST, SECOND
-from web.parameters import Choice, Whole
+from web.kinds import Choice, Whole
 from web.reader import reader_name
 
 KIND, FRACTURE = "kind", "fracture"
