@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -12,19 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.alive import forget_life, show_life
-from core.announce import announcer
 from core.database import Database
 from core.errors import ConfigurationError, Unavailable
 from core.file_systems import file_system_of
-from core.home import prepare_home, prepare_runtime
-from core.ingest import Ingest
 from core.locks import held_alone
 from core.records.controls import intake_pause
 from core.records.workers import Identity, beat, sign_off
-from core.schema import check_schema
 from core.settings import Settings
-from core.store import open_store
 from worker.inbox import Inbox
+from worker.opening import open_intake, stop_on_signals
 from worker.watch import FolderWatch
 
 log = logging.getLogger(__name__)
@@ -44,14 +39,8 @@ def run_inbox(settings: Settings) -> None:
         ConfigurationError: Folders or tables are unusable, or another inbox process has this inbox.
         Unavailable: A disk is full, or the database is away.
     """
-    prepare_home(settings)
-    prepare_runtime(settings.runtime)
-    database = Database(settings.database_url)
-    check_schema(database)
-    ingest = Ingest(settings, database, open_store(settings), announcer(settings, database))
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    database, ingest = open_intake(settings)
+    stop = stop_on_signals()
     with _only_one(settings.processing / ".lock"):
         watch_inbox(settings, database, Inbox(settings, database, ingest), stop)
 

@@ -264,7 +264,7 @@ def test_reading_a_file_and_touching_its_attributes_are_no_events(tmp_path: Path
 def test_a_second_process_on_the_same_inbox_is_refused(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.inbox_loop.signal.signal", lambda *_: None)
+    monkeypatch.setattr("worker.opening.signal.signal", lambda *_: None)
     ours = settings.with_changes(database_url=database.url.render_as_string(hide_password=False))
     ours.processing.mkdir(parents=True)
     with (

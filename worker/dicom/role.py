@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import logging
-import signal
 import threading
 import time
 
 from core.alive import forget_life, show_life
-from core.announce import announcer
 from core.database import Database
 from core.errors import Unavailable
-from core.home import prepare_home, prepare_runtime
-from core.ingest import Ingest
 from core.records.workers import Identity, beat, sign_off
-from core.schema import check_schema
 from core.settings import Settings
-from core.store import open_store
 from worker.dicom.quiet import report_threads, silence
 from worker.dicom.server import Door, open_door
 from worker.dicom.storing import Storing
+from worker.opening import open_intake, stop_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +32,8 @@ def run_dicom(settings: Settings) -> None:
     """
     silence()
     report_threads()
-    prepare_home(settings)
-    prepare_runtime(settings.runtime)
-    database = Database(settings.database_url)
-    check_schema(database)
-    ingest = Ingest(settings, database, open_store(settings), announcer(settings, database))
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    database, ingest = open_intake(settings)
+    stop = stop_on_signals()
     door = open_door(settings, Storing(settings, ingest))
     try:
         receive(settings, database, door, stop)
