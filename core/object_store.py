@@ -6,7 +6,8 @@
 
 A bucket has no rename, so that deleting needs another protocol than in a folder. Who deletes announces it first, then
 looks whether the original was written lately; who stores writes first, then looks for announcements. Whichever way they
-meet, one of them sees the other. Ages are differences of the bucket's own times.
+meet, one of them sees the other. Whoever deletes compares the bucket's own times; whoever stores goes by this machine's
+clock, which may be wrong by half an hour at most. S3 refuses the requests of one that is wrong by a quarter.
 """
 
 from __future__ import annotations
