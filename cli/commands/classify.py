@@ -14,6 +14,8 @@ from core.answers import Answer, answers, with_words
 from core.bundle import Bundle, find_bundles
 from core.engines.protocol import Classifier, load_classifier
 from core.errors import ModelNotFound, RejectedImage, UnreadableImage
+from core.ingest import too_large
+from core.named_files import read_named
 from core.plausibility import sentence_of
 from core.preprocessing import read_radiograph
 from core.records.fractures import FRACTURE_TASK, affirms, fracture_probability
@@ -91,11 +93,13 @@ def _ask(classifier: Classifier, path: Path, settings: Settings) -> dict[str, An
 
 def _answer(classifier: Classifier, path: Path, settings: Settings) -> Answer:
     try:
-        data = path.read_bytes()
+        found = read_named(path, settings.max_file_bytes, beginning=0)
     except OSError as error:
-        raise UnreadableImage(f"{path} cannot be read: {error.strerror}.") from error
+        raise UnreadableImage(f"The file cannot be read: {error.strerror}.") from error
+    if found.data is None:
+        raise too_large(found.size, settings)
     card = classifier.card
-    reading = read_radiograph(data, side=card.side, channels=card.channels, max_pixels=settings.max_pixels)
+    reading = read_radiograph(found.data, side=card.side, channels=card.channels, max_pixels=settings.max_pixels)
     (answer,) = answers(classifier.run(reading.model_input[np.newaxis]), classifier.card)
     if answer is None:
         raise UnreadableImage("The network's answer is not a set of probabilities.")

@@ -12,10 +12,13 @@ from cli.environment import installation_here
 from cli.parameters import ROW_ID
 from core.dicom.signs import MEDIA_TYPE
 from core.errors import ConfigurationError, NotFound
+from core.ingest import too_large
+from core.named_files import read_named
 from core.plausibility import sentence_of
 from core.pseudonyms import Pseudonyms
 from core.records.arrivals import AnsweredArrival, answered_arrival
 from core.records.results import Result
+from core.settings import Settings
 from core.store import open_store
 
 
@@ -60,7 +63,7 @@ def dicom_result(arrival: int, form: str, output: Path | None, original: Path | 
     about = (
         stored_reference(stored, pseudonyms)
         if original is None
-        else original_reference(original.read_bytes(), stored, pseudonyms)
+        else original_reference(_read(original, settings), stored, pseudonyms)
     )
     if form == "json":
         written = json.dumps({"notice": NOTICE, **_document(found), "object": about.document()}, indent=2).encode()
@@ -75,6 +78,16 @@ def dicom_result(arrival: int, form: str, output: Path | None, original: Path | 
         output.write_bytes(written)
     except OSError as error:
         raise ConfigurationError(f"{output} cannot be written: {error.strerror}.") from error
+
+
+def _read(original: Path, settings: Settings) -> bytes:
+    try:
+        found = read_named(original, settings.max_file_bytes, beginning=0)
+    except OSError as error:
+        raise ConfigurationError(f"{original} cannot be read: {error.strerror}.") from error
+    if found.data is None:
+        raise ConfigurationError(f"{original}: {too_large(found.size, settings)}")
+    return found.data
 
 
 def _document(found: AnsweredArrival) -> dict[str, Any]:

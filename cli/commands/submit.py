@@ -19,6 +19,7 @@ from core.announce import announcer
 from core.database import Database
 from core.errors import ConfigurationError, UnreadableImage
 from core.ingest import BEGINNING, Incoming, Ingest, displayable
+from core.named_files import read_named
 from core.records.intake import Arrival, Submission
 from core.records.jobs import count_unfinished
 from core.records.results import Result, all_results_of
@@ -88,15 +89,11 @@ def _send(
 
 def _read(path: Path, settings: Settings) -> Incoming:
     try:
-        size = path.stat().st_size
-        if size > settings.max_file_bytes:
-            with path.open("rb") as stream:
-                return Incoming(name=path.name, data=None, size=size, beginning=stream.read(BEGINNING))
-        data = path.read_bytes()
+        found = read_named(path, settings.max_file_bytes, beginning=BEGINNING)
     except OSError as error:
         problem = UnreadableImage(f"The file cannot be read: {error.strerror}.")
         return Incoming(name=path.name, data=None, size=0, problem=problem)
-    return Incoming(name=path.name, data=data, size=len(data))
+    return Incoming(name=path.name, data=found.data, size=found.size, beginning=found.beginning)
 
 
 def _wait(database: Database, arrivals: list[Arrival], progress: Progress) -> None:

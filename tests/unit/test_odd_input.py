@@ -19,6 +19,7 @@ from cli.main import main
 from core.records.filters import Filters
 from core.records.results import list_results
 from tests.conftest import PROJECT
+from tests.fakes import FakeClassifier, make_card
 from tests.unit.web_fixtures import Site
 
 HUGE = "9" * 30
@@ -73,6 +74,21 @@ def test_a_slip_is_told_in_a_sentence(
 ) -> None:
     assert run(*arguments) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["submit", "classify"])
+def test_a_pipe_a_device_and_what_is_too_large_are_refused_without_reading_them(
+    answered: Site, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cli.commands.classify.load_classifier", lambda *_: FakeClassifier(make_card()))
+    monkeypatch.setenv("FRACTURE_MAX_FILE_BYTES", "2000")
+    os.mkfifo(tmp_path / "pipe.png")  # nobody writes it
+    (tmp_path / "film.png").write_bytes(bytes(2001))
+    assert run(command, "/dev/zero", str(tmp_path / "pipe.png"), str(tmp_path / "film.png")) == 1
+    said = capsys.readouterr().out
+    for name in ("zero", "pipe.png"):
+        assert f"{name}: The file cannot be read: it is a folder, a pipe or a device. (unreadable)" in said
+    assert "film.png: The file has 0.0 MiB; at most 0.0019" in said
 
 
 @pytest.mark.parametrize(
