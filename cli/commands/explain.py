@@ -38,6 +38,8 @@ def explain(file: Path, preview: Path | None, as_json: bool) -> None:
     if preview is not None:
         preview = preview.absolute()
         _refuse_place(preview, settings)
+    if file.is_dir():
+        raise ConfigurationError(f"{file} is a folder; the inbox takes its files one by one: explain one of them.")
     bundles, words = _newest(settings)
     try:
         found = look(file, settings, bundles)

@@ -56,6 +56,7 @@ def run(*arguments: str) -> int:
         (["results", "--name", NO_TEXT], "is no text in UTF-8"),
         (["results", "--label", NO_TEXT], "is no text in UTF-8"),
         (["results", "--model", ""], "There is no model ''"),
+        (["explain", "."], "is a folder; the inbox takes its files one by one"),
         (["retry", HUGE], "is not in the range"),
         (["retry", "--error", NO_TEXT], "is no text in UTF-8"),
         (["cancel", HUGE], "is not in the range"),
