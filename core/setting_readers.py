@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+#: What Celery speaks to; the last three are not tried here (docs/scaling.md).
+_BROKERS = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps")
+
 
 def flag(text: str) -> bool:
     """Read 1 or 0, and words for them."""
@@ -57,3 +60,11 @@ def absolute_path(text: str) -> Path:
         return Path(text).expanduser().absolute()
     except RuntimeError:
         raise ValueError("names the home folder of a user that does not exist") from None
+
+
+def broker_url(text: str) -> str:
+    """Read a broker's address."""
+    scheme, found, _ = text.partition("://")
+    if not found or scheme not in _BROKERS:
+        raise ValueError("is no address of a broker; write redis://HOST:6379/0 or, with TLS, rediss://HOST:6379/0")
+    return text

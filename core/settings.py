@@ -16,7 +16,7 @@ from typing import Any
 
 from core.dicom.peers import Peers, ae_title
 from core.errors import ConfigurationError
-from core.setting_readers import absolute_path, flag, one_of, seconds, whole
+from core.setting_readers import absolute_path, broker_url, flag, one_of, seconds, whole
 
 PREFIX = "FRACTURE_"
 ENGINES = ("litert", "keras")
@@ -69,7 +69,7 @@ class Settings:
     database_url: str = _setting(
         "", str, "SQLAlchemy address of the database (SQLite or PostgreSQL)", "SQLite in the home folder"
     )
-    broker_url: str = _setting("", str, "Celery broker; empty: the Redis that `up` starts", "the embedded Redis")
+    broker_url: str = _setting("", broker_url, "Celery broker; empty: the Redis that `up` starts", "the embedded Redis")
     broker_prefix: str = _setting(
         "fracture-queue:", str, "Prefix of all keys in the broker; keeps two installations on one Redis apart"
     )
@@ -217,7 +217,7 @@ class Settings:
             try:
                 values[setting.name] = setting.metadata["read"](text)
             except ValueError as error:
-                problems.append(f"{variable}={text!r} {error}.")
+                problems.append(f"{variable}={_masked(text)!r} {error}.")
         # Anything unknown is probably a typing error.
         for variable in sorted(set(environ) - set(known)):
             if variable.startswith(PREFIX):

@@ -110,6 +110,8 @@ def test_all_problems_are_named_at_once() -> None:
         ("LEASE_SECONDS", "0", "is not between 0.01 seconds and a week"),
         ("LEASE_SECONDS", "nan", "is not between 0.01 seconds and a week"),
         ("LEASE_SECONDS", "inf", "is not between 0.01 seconds and a week"),
+        ("BROKER_URL", "nonsense", "is no address of a broker; write redis://HOST:6379/0"),
+        ("BROKER_URL", "http://broker:6379", "is no address of a broker"),
         ("INBOX_DONE", "burn", "is none of keep, delete"),
         ("HOME", "~nobody-of-that-name/x", "names the home folder of a user that does not exist"),
     ],
@@ -117,6 +119,11 @@ def test_all_problems_are_named_at_once() -> None:
 def test_a_value_out_of_range_is_refused_with_its_range(variable: str, text: str, words: str) -> None:
     with pytest.raises(ConfigurationError, match=f"FRACTURE_{variable}='.*' {words}"):
         Settings.from_env({f"FRACTURE_{variable}": text})
+
+
+def test_a_value_that_is_refused_does_not_show_its_password() -> None:
+    with pytest.raises(ConfigurationError, match=r"FRACTURE_BROKER_URL='http://:\*\*\*@broker'"):
+        Settings.from_env({"FRACTURE_BROKER_URL": "http://:hush@broker"})
 
 
 def test_an_unknown_variable_is_refused_because_it_is_probably_a_typing_error() -> None:
