@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests in parallel: most of their time is waiting for processes to start, leases to end and files to settle.
 TEST_PROCESSES ?= 3
-PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --durations 25
 
 .DEFAULT_GOAL := help
 .PHONY: help install run lint fix test test-long testbed docs flower sbom audit clean
