@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 #: Into a pipe or a file nothing has to be cut off; on a terminal its width counts.
-_UNBOUNDED = 1000
+UNBOUNDED = 1000
 
 
 def console(stream: TextIO | None = None) -> Console:
@@ -19,7 +19,7 @@ def console(stream: TextIO | None = None) -> Console:
     from rich.console import Console  # here, because every command loads this module
 
     where = stream or sys.stdout
-    width = None if where.isatty() or "COLUMNS" in os.environ else _UNBOUNDED
+    width = None if where.isatty() or "COLUMNS" in os.environ else UNBOUNDED
     return Console(file=where, width=width)
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.environment import installation_here
-from cli.output import console, unambiguous
+from cli.output import UNBOUNDED, console, unambiguous
 from cli.parameters import COUNT, ROW_ID, Moment, Number
 from core.errors import ConfigurationError
 from core.export import write_csv, write_json, write_parquet
@@ -101,7 +101,7 @@ def _print_table(found: Iterable[Result], where: Console) -> None:
 def _table(found: Iterable[Result], where: Console) -> Table:
     # Only the name gives way on a narrow terminal, and on one of 80 columns the year, so that a dozen characters of the
     # name are left; the whole of everything is in the other formats.
-    is_narrow, expand = where.width < _WIDE, where.is_terminal
+    is_narrow, expand = where.width < _WIDE, where.width < UNBOUNDED
     received, moment = ("UTC", "%m-%d %H:%M") if is_narrow else ("Received (UTC)", "%Y-%m-%d %H:%M")
     table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), expand=expand)
     table.add_column("ID", min_width=3)

@@ -184,13 +184,15 @@ class Installation:
             return [row.name for row in living(session, role="worker", within_seconds=PATIENCE)]
 
     def holder(self) -> int:
-        """Wait until some process has work in hand; return its id."""
+        """Wait until some process that lives has work in hand; return its id. Rows name a killed one for a while."""
         found: list[int] = []
 
         def looked() -> bool:
             with self.database.reading() as session:
-                name = session.scalars(select(JobRow.worker).where(JobRow.status == JobStatus.RUNNING)).first()
-            found.extend([int(name.rpartition(":")[2])] if name else [])
+                names = session.scalars(
+                    select(JobRow.worker).where(JobRow.status == JobStatus.RUNNING).distinct()
+                ).all()
+            found[:] = [pid for pid in (int(name.rpartition(":")[2]) for name in names if name) if is_alive(pid)]
             return bool(found)
 
         wait_until(looked, within_seconds=PATIENCE, what="some work is in hand")

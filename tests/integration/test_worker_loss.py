@@ -1,12 +1,17 @@
 """Processes that are killed while they have work in hand: everything is done in the end, and nothing twice."""
 
 import signal
+import sqlite3
+from contextlib import closing
 from functools import partial
 
 import pytest
+from sqlalchemy import select
 
+from core.database import sqlite_file
+from core.errors import DatabaseUnavailable
 from core.records.evidence import STAGES
-from core.tables import JobStatus
+from core.tables import JobRow, JobStatus
 from tests.conftest import wait_until
 from tests.fakes import black_png
 from tests.integration.parts import PATIENCE, Installation, children_of, is_alive, kill
@@ -50,11 +55,42 @@ def test_a_worker_that_is_killed_whole_leaves_no_process_and_its_work_to_the_nex
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def pause_holder(busy: Installation) -> int:
+    """Stop a process that has work in hand, but not while it writes: that would keep all others from writing."""
+    paused: list[int] = []
+
+    def stopped_between_writes() -> bool:
+        pid = busy.holder()
+        kill([pid], signal.SIGSTOP)
+        if others_can_write(busy):
+            paused.append(pid)
+            return True
+        kill([pid], signal.SIGCONT)
+        return False
+
+    wait_until(stopped_between_writes, within_seconds=PATIENCE, what="a process is stopped between two writes")
+    return paused[0]
+
+
+def others_can_write(busy: Installation) -> bool:
+    try:
+        if (file := sqlite_file(busy.database.url)) is not None:
+            with closing(sqlite3.connect(file, timeout=2, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+        else:
+            in_hand = select(JobRow.id).where(JobRow.status == JobStatus.RUNNING).with_for_update(nowait=True)
+            with busy.database.transaction() as session:
+                session.execute(in_hand)
+    except (sqlite3.OperationalError, DatabaseUnavailable):
+        return False
+    return True
+
+
 def test_a_process_that_is_paused_past_its_lease_changes_nothing_when_it_comes_back(busy: Installation) -> None:
     busy.start_worker()
     busy.take_in(*(black_png(3000 + number, 3000) for number in range(PICTURES)))
-    paused = busy.holder()
-    kill([paused], signal.SIGSTOP)
+    paused = pause_holder(busy)
     try:
         wait_until(lambda: busy.events("returned") > 0, within_seconds=PATIENCE, what="its jobs are returned")
     finally:

@@ -113,10 +113,12 @@ def test_a_search_that_finds_nothing_says_so(
 def test_a_name_keeps_a_dozen_characters_on_80_columns(answered: Site) -> None:
     with answered.database.reading() as session:
         found = list_results(session, Filters(), limit=10)
-    for width, shown in ((80, "Übergröße Ελ…"), (300, "Übergröße Ελλάδα 手 1.png")):
+    whole = "Übergröße Ελλάδα 手 1.png"
+    for width, is_terminal, shown in ((80, True, "Übergröße Ελ…"), (80, False, "Übergröße Ελ…"), (300, True, whole)):
         written = io.StringIO()
-        _print_table(found, Console(file=written, width=width, force_terminal=True, color_system=None))
+        _print_table(found, Console(file=written, width=width, force_terminal=is_terminal, color_system=None))
         assert shown in written.getvalue()
+        assert "done" in written.getvalue()
         assert max(map(len, written.getvalue().splitlines())) <= width
 
 
