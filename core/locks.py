@@ -7,7 +7,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def held_alone(path: Path, taken: Callable[[str], Exception]) -> Iterator[None]:
                 lock.seek(0)
                 raise taken(lock.read().strip() or "unknown") from error
             log.warning("%s cannot be locked; see to it that no second process uses its folder.", path)
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with suppress(OSError):  # a disk that is full: the lock is held all the same
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
         yield

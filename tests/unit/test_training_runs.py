@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigurationError
+from tests.fakes import raising
 from training.backbones import check_weights
 from training.curves import draw_curves
 from training.recipe import Phase, Recipe, with_choices
@@ -145,6 +147,12 @@ def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path) -> None:
         pytest.fail("a second process got in")
     with only_one(tmp_path / "run"):
         assert (tmp_path / "run" / "run.lock").read_text() == str(os.getpid())
+
+
+def test_a_lock_is_held_on_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.locks.os.write", raising(errno.ENOSPC))
+    with only_one(tmp_path), pytest.raises(ConfigurationError, match="Process unknown already"), only_one(tmp_path):
+        pytest.fail("a second process got in")
 
 
 def test_a_folder_without_a_run_and_a_run_without_epochs_are_named(tmp_path: Path) -> None:
