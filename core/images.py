@@ -86,6 +86,7 @@ class Picture:
 
     pixels: NDArray[np.uint8]  # as `decode` returns
     chroma: NDArray[np.int16] | None  # as `core.grey.chroma` returns; None: the file has no colours
+    acquired: bool = False  # a DICOM file says so: an X-ray device took it, and which of its ends of the scale is bone
 
 
 def inspect(data: bytes, *, max_pixels: int) -> ImageFacts:
@@ -156,7 +157,7 @@ def _decode(data: bytes, max_pixels: int, frame: int, enough: int | None, *, col
     if is_dicom(data):
         from core.dicom import pixels as dicom
 
-        return Picture(dicom.decode(data, max_pixels=max_pixels, frame=frame), None)
+        return dicom.decode(data, max_pixels=max_pixels, frame=frame)
     with _open(data) as image:
         if not _seek(image, frame):
             raise UnreadableImage(f"Page {frame + 1} of the file is missing.")

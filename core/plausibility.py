@@ -78,7 +78,9 @@ _Levels = NDArray[np.int16]
 def implausible(picture: Picture) -> tuple[str, ...]:
     """Return why a network's answer to this picture means nothing, as `WORDS`; nothing for nearly every radiograph.
 
-    Where a picture is too small, too long or blank, nothing else is asked.
+    Where a picture is too small, too long or blank, nothing else is asked. What an X-ray device took is no page, and
+    its file says which end of the scale is bone: light surroundings are what the lead kept unexposed, or a body that
+    fills the picture.
     """
     height, width = picture.pixels.shape
     if max(height, width) < _LEAST_SIDE:
@@ -95,13 +97,15 @@ def implausible(picture: Picture) -> tuple[str, ...]:
     inside = levels[rows, columns]
     if _is_text(levels, counts):
         found.append("text")
-    elif _is_inverted(inside, counts):
+    elif not picture.acquired and _is_inverted(inside, counts):
         found.append("inverted")
     elif counts[:_NEARLY_BLACK].sum() > _LEAST_BLACK and counts[_NEARLY_BLACK:_NEARLY_WHITE].sum() < _LEAST_GREYS:
         found.append("clipped")
-    elif _is_page(levels, rows, columns, counts):
+    elif not picture.acquired and _is_page(levels, rows, columns, counts):
         found.append("screenshot")
-    if not found and (_has_line(levels) or _has_line(levels.T)):
+    # Unmasked, what the lead kept unexposed is white and no second picture.
+    lightest = _LIGHT_RING if picture.acquired else 255
+    if not found and (_has_line(levels, lightest) or _has_line(levels.T, lightest)):
         found.append("several")
     return tuple(found)
 
@@ -190,8 +194,8 @@ def _is_page(levels: _Levels, rows: slice, columns: slice, counts: NDArray[np.fl
     return bool((levels.sum(dtype=np.int64) - inside.sum(dtype=np.int64)) / margin > _MARGIN_LEVEL)
 
 
-def _has_line(levels: _Levels) -> bool:
-    """Whether a line runs through from top to bottom."""
+def _has_line(levels: _Levels, lightest: int) -> bool:
+    """Whether a line runs through from top to bottom, between two sides of which a quarter is no lighter than that."""
     height, width = levels.shape
     if min(height, width) < _LEAST_SIDE // 2:
         return False
@@ -199,6 +203,11 @@ def _has_line(levels: _Levels) -> bool:
     first, last = int(_LINE_MARGIN * width), int((1 - _LINE_MARGIN) * width)
     for place in first + np.flatnonzero(changes[first:last] >= _LINE_SHARE):
         sides = levels[:, :place], levels[:, place + 3 :]
-        if all(np.ptp(np.percentile(side, (2, 98))) > _LINE_RANGE for side in sides):
+        if all(_is_picture(side, lightest) for side in sides):
             return True
     return False
+
+
+def _is_picture(levels: _Levels, lightest: int) -> bool:
+    darkest, dark, brightest = np.percentile(levels, (2, 25, 98))
+    return bool(brightest - darkest > _LINE_RANGE and dark <= lightest)

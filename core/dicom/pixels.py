@@ -26,6 +26,7 @@ from core.dicom.apart import decode_jpeg_ls
 from core.dicom.codecs import DECODERS, IMAGECODECS, Shape, check_shape, is_jpeg_ls
 from core.errors import UnreadableImage, UnsupportedFormat
 from core.grey import CLIP_PERCENT, SAMPLED_PIXELS, STRIP_PIXELS
+from core.images import Picture
 
 #: What pixel data of a damaged file raise besides errors of ours: almost anything.
 _DAMAGED = "The picture data of the DICOM file are damaged or cut off."
@@ -33,11 +34,8 @@ _VALUES = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
 _WINDOWS = ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")
 
 
-def decode(data: bytes, *, max_pixels: int, frame: int = 0) -> NDArray[np.uint8]:
-    """Decode one frame.
-
-    Returns:
-        (height, width) uint8.
+def decode(data: bytes, *, max_pixels: int, frame: int = 0) -> Picture:
+    """Decode one frame, to grey alone.
 
     Raises:
         RejectedImage: As `reading.inspect`, and when the pixel data are damaged or no decoder is installed.
@@ -51,7 +49,8 @@ def decode(data: bytes, *, max_pixels: int, frame: int = 0) -> NDArray[np.uint8]
         height, width = facts.frames[frame].height, facts.frames[frame].width
         if stored.shape[:2] != (height, width):
             raise UnreadableImage(_DAMAGED)
-        return _coloured(dataset, stored) if _is_coloured(dataset) else _grey(dataset, stored, frame)
+        pixels = _coloured(dataset, stored) if _is_coloured(dataset) else _grey(dataset, stored, frame)
+        return Picture(pixels, None, acquired=not reading.is_capture(dataset))
     except (MemoryError, UnreadableImage, UnsupportedFormat):
         raise
     except Exception as error:

@@ -196,12 +196,17 @@ def words(dataset: Dataset, name: str) -> str:
     return text(dataset, name).upper()
 
 
+def is_capture(dataset: Dataset) -> bool:
+    """Whether the picture is a secondary capture: scanned, taken off a screen, or converted by some program."""
+    kind = words(dataset, "SOPClassUID")
+    return kind == _CAPTURE_CLASS or kind.startswith(f"{_CAPTURE_CLASS}.")
+
+
 def _refuse_other_modalities(dataset: Dataset) -> str:
     modality = words(dataset, "Modality")
     if modality in MODALITIES:
         return modality
-    kind = words(dataset, "SOPClassUID")
-    if modality in _CAPTURES and (kind == _CAPTURE_CLASS or kind.startswith(f"{_CAPTURE_CLASS}.")):
+    if modality in _CAPTURES and is_capture(dataset):
         return "SC"
     if modality in _OTHER_MODALITIES:
         raise WrongModality(f"The DICOM file is {modality} ({_OTHER_MODALITIES[modality]}); {_TAKEN}")

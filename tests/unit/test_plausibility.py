@@ -6,9 +6,11 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from benchmarks.apart import draw_apart, kinds
 from benchmarks.plausibility import SETS, drawn, measure, real_files, shipped_classifier, spoilings, total
@@ -52,6 +54,20 @@ def test_a_drawn_radiograph_has_no_word(mode: str) -> None:
 )
 def test_each_kind_has_its_word(data: bytes, words: tuple[str, ...]) -> None:
     assert words_of(data) == words
+
+
+@pytest.mark.parametrize("name", ["RG1_J2KI", "RG3_J2KI", "derived_RG3_320_mono1_u16", "derived_RG3_320_mono2_u16"])
+def test_what_a_device_took_says_itself_what_is_bone(name: str, data_folder: Path) -> None:
+    # A leg between the white edges that the lead leaves, and a chest without air around it.
+    assert words_of((data_folder / "dicom" / f"{name}.dcm").read_bytes()) == ()
+
+
+def test_a_secondary_capture_is_looked_at_like_a_png(data_folder: Path) -> None:
+    dataset = pydicom.dcmread(data_folder / "dicom" / "derived_RG3_320_mono2_u16.dcm")
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    stream = io.BytesIO()
+    dataset.save_as(stream)
+    assert words_of(stream.getvalue()) == ("inverted",)
 
 
 def test_a_tinted_film_is_no_colour_photograph() -> None:
