@@ -134,7 +134,7 @@ def draw_inputs(
     pictures = []
     for number in range(seed, seed + count):
         stream = io.BytesIO()
-        Image.fromarray(draw(kind, number)).save(stream, "PNG")
+        Image.fromarray(draw(kind, number)).save(stream, "PNG", compress_level=0)
         pictures.append(read_model_input(stream.getvalue(), side=side, channels=channels, max_pixels=10**7))
     return np.stack(pictures)
 

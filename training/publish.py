@@ -142,13 +142,13 @@ class _Press:
         self._metrics: dict[str, Any] = {}
 
     def run(self) -> None:
+        # First, for it refuses what cannot be calibrated, and all else takes minutes.
+        basis = out_of_fold_basis(self._publication.run, self._publication.dataset)
         network = self._with_further_outputs()
         network.save(self._staging / "model.keras")
         valid = self._load_valid()
         reference = self._outputs("keras", valid)
-        basis = out_of_fold_basis(self._publication.run, self._publication.dataset) or valid_basis(
-            reference.probabilities, valid.targets, valid.clusters
-        )
+        basis = basis or valid_basis(reference.probabilities, valid.targets, valid.clusters)
         labels = self._publication.run.description["labels"]
         calibration = basis.fit(decides=self._publication.decides)
         self._sections |= calibration.document(labels, basis.fitted_on, basis.targets)

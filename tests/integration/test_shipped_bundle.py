@@ -75,11 +75,12 @@ def test_the_shipped_files_are_those_of_the_card(bundle: Bundle) -> None:
     assert {"model.keras", "model.tflite"} <= set(bundle.card.files)
 
 
-def test_both_engines_agree_on_real_radiographs(bundle: Bundle) -> None:
-    radiographs = inputs_of(bundle, "test", 100)
+@pytest.mark.parametrize("count", [40, pytest.param(100, marks=pytest.mark.long)])
+def test_both_engines_agree_on_real_radiographs(bundle: Bundle, count: int) -> None:
+    radiographs = inputs_of(bundle, "test", count)
     litert, keras = (
-        [load_classifier(bundle, engine).run(radiographs[start : start + 20]) for start in range(0, 100, 20)]
-        for engine in ("litert", "keras")
+        [classifier.run(radiographs[start : start + 20]) for start in range(0, count, 20)]
+        for classifier in (load_classifier(bundle, engine) for engine in ("litert", "keras"))
     )
     served, trained = (np.concatenate([part.probabilities for part in parts]) for parts in (litert, keras))
     assert np.abs(served - trained).max() <= TOLERANCE
@@ -90,7 +91,8 @@ def test_both_engines_agree_on_real_radiographs(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("bundle", ONE, indirect=True)
-def test_a_thousand_answers_do_not_grow_the_process(bundle: Bundle) -> None:
+@pytest.mark.parametrize("count", [400, pytest.param(4000, marks=pytest.mark.long)])
+def test_answers_do_not_grow_the_process(bundle: Bundle, count: int) -> None:
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
@@ -106,10 +108,14 @@ def test_a_thousand_answers_do_not_grow_the_process(bundle: Bundle) -> None:
         "        batch = generator.integers(0, 255, (8, card.side, card.side, card.channels), dtype=np.uint8)\n"
         "        assert None not in answers(classifier.run(batch), card)\n"
         "    return see(os.getpid()).memory_bytes\n"
-        "print(ask(64), ask(1000))\n"
+        "print(ask(64), ask(int(sys.argv[2])))\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program, str(bundle.folder)], capture_output=True, text=True, cwd=PROJECT, check=False
+        [sys.executable, "-c", program, str(bundle.folder), str(count)],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        check=False,
     )
     assert ended.returncode == 0, ended.stderr
     before, after = (int(number) for number in ended.stdout.split())
@@ -136,7 +142,7 @@ def test_pictures_that_are_no_radiographs_are_noticed(kind: str, bundle: Bundle)
 
 
 def test_radiographs_are_not_taken_for_something_else(bundle: Bundle) -> None:
-    outputs = load_classifier(bundle, "litert").run(inputs_of(bundle, "valid", 150))
+    outputs = load_classifier(bundle, "litert").run(inputs_of(bundle, "valid", 100))
     assert outputs.outlier_scores is not None and bundle.card.outlier_threshold is not None
     assert (outputs.outlier_scores > bundle.card.outlier_threshold).mean() <= 0.03
 

@@ -33,7 +33,7 @@ from training.recipes.registry import RECIPES, find_recipe
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 PROJECT = Path(__file__).resolve().parents[2]
-EPOCHS = 24
+EPOCHS = 20
 LABELS = TASK_LABELS["fracture-type"]
 
 
