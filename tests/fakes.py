@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from core.answers import Answer
 from core.bundle import ModelCard
@@ -27,12 +27,12 @@ from core.database import Database, now
 from core.engines.outputs import Outputs
 from core.images import Frame, ImageFacts
 from core.preprocessing import GEOMETRY
-from core.records.claims import Claim, claim_waiting
+from core.records.claims import Claim, Outcome, claim_waiting, store_outcomes
 from core.records.deaths import Verdict, return_expired
 from core.records.intake import Examined, Intake, Submission, record_intake
 from core.schema import MIGRATIONS, expected_revision
 from core.settings import Settings
-from core.tables import ArrivalRow, EventRow, JobRow, JobStatus, RadiographRow, Source
+from core.tables import ArrivalRow, EventRow, JobRow, JobStatus, PredictionRow, RadiographRow, Source
 
 LABELS = ("greenstick", "oblique", "spiral")
 
@@ -135,9 +135,23 @@ def claimed(database: Database, *models: int, limit: int = 8, lease: float = 60,
     return taken
 
 
+def answered(taken: Claim) -> list[Outcome]:
+    return [Outcome(job=job, answer=some_answer(), engine="fake 1", decode_ms=1, infer_ms=2) for job in taken.jobs]
+
+
+def store(database: Database, taken: Claim, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    with database.transaction() as session:
+        return store_outcomes(session, taken, outcomes, "w@test:1")
+
+
 def jobs_of(database: Database) -> list[JobRow]:
     with database.reading() as session:
         return list(session.scalars(select(JobRow).order_by(JobRow.id)))
+
+
+def predictions(database: Database) -> int:
+    with database.reading() as session:
+        return session.scalar(select(func.count()).select_from(PredictionRow)) or 0
 
 
 def event_kinds(database: Database, radiograph_id: int | None = None) -> list[str]:

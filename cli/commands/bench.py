@@ -16,7 +16,7 @@ PARTS = ("engines", "pipeline", "latency", "ingest", "query", "watching", "growt
 
 
 @click.command()
-@click.argument("part", type=click.Choice([*PARTS, "all"]), default="all")
+@click.argument("part", metavar="[PART]", type=click.Choice([*PARTS, "all"]), default="all")
 @click.option(
     "--images", type=click.Path(path_type=Path, exists=True), help="Radiographs (JPEG) to use.  [default: drawn]"
 )
@@ -44,9 +44,15 @@ def bench(
 ) -> None:
     """Measure PART, or all of them, on this machine.
 
-    engines: images per second. pipeline: files to rows, against a bare loop and a peer. latency: single uploads.
-    ingest: files per second through the doors. query: a million radiographs. watching: what the queue page costs.
-    growth: large drops, memory.
+    \b
+    engines   images per second
+    pipeline  files to rows, against a bare loop and a peer
+    latency   single uploads, idle and during a bulk drop
+    ingest    files per second through the doors
+    query     what is asked of a million radiographs
+    watching  what the queue page costs
+    growth    large drops, memory
+    all       all of these, one after another (the default)
 
     Contestants take turns, and ratios are formed within a turn; nothing but this should run meanwhile.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from core.settings import Settings
+from tests.unit.desk import Clock
 from tests.unit.web_fixtures import Site
 
 
@@ -16,3 +17,11 @@ def site(settings: Settings) -> Iterator[Site]:
     site = Site(settings)
     yield site
     site.database.dispose()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The inbox's clock, which a test moves."""
+    clock = Clock()
+    clock.stand_in(monkeypatch)
+    return clock
