@@ -28,6 +28,7 @@ from core.images import decode
 from core.near_duplicates import SIDE, Thumbnails, find_near_duplicates, join_pairs, thumbnail
 from core.records.labels import Labelled
 from core.store import Store
+from core.words import counted
 
 MANIFEST, README = "MANIFEST.csv", "README.txt"
 COLUMNS = ("path", "class", "split", "cluster_id", "sha256", "radiograph", "readings")
@@ -52,7 +53,8 @@ class Exported:
     def words(self) -> str:
         """Say it in a few sentences."""
         splits = ", ".join(f"{count} {split}" for split, count in self.splits.items())
-        words = f"{self.images} radiographs of {len(self.classes)} classes, {self.clusters} sources: {splits}."
+        classes, sources = counted(len(self.classes), "class", "classes"), counted(self.clusters, "source")
+        words = f"{counted(self.images, 'radiograph')} of {classes}, {sources}: {splits}."
         if self.left_out:
             words += " Left out: " + "; ".join(f"{count} {why}" for why, count in self.left_out.items()) + "."
         if "valid" not in self.splits:

@@ -15,6 +15,7 @@ from core.records.models import active_models
 from core.schema import check_schema
 from core.settings import Settings
 from core.store import open_store
+from core.words import counted
 
 #: Below this much free space nothing more is promised. Our choice: two of the largest files.
 LEAST_FREE_BYTES = 200 * 2**20
@@ -88,7 +89,7 @@ def _database(database: Database) -> str:
 
 
 def _broker() -> str:
-    return f"Answers; {announced()} bells are not yet taken."
+    return f"Answers; {counted(announced(), 'bell is', 'bells are')} not yet taken."
 
 
 def _model(database: Database) -> str:

@@ -11,12 +11,12 @@ from core.records.figures import QueueFigures
 from core.records.history import Bar, history
 from core.records.priorities import set_priority
 from core.records.results import get_radiograph
+from core.words import counted
 from web.identity import actor_words
 from web.orders import CauseParameters, PauseParameters, PriorityParameters
 from web.parameters import read
 from web.parts import parts
 from web.plot import plotted
-from web.words import counted
 
 blueprint = Blueprint("queue", __name__)
 

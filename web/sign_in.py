@@ -11,10 +11,10 @@ from werkzeug.wrappers import Response as Redirect
 from core.accounts import account_name, hash_password, is_outdated, password_fits
 from core.errors import AccountRefused
 from core.records.users import prepare_sign_in, record_sign_in, refresh_hash
+from core.words import counted
 from web.identity import begin_session, end_session, visitor
 from web.parts import parts
 from web.problems import TooOften
-from web.words import counted
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("sign_in", __name__)

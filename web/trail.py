@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.records.trail import Happening
-from web.words import counted, label_words, reading_words
+from core.words import counted
+from web.words import label_words, reading_words
 
 _DOORS = {
     "door": "whoever was at this machine",

@@ -12,6 +12,7 @@ from core.records.failures import MOST_COUNTED
 from core.records.fractures import affirms, fracture_probability
 from core.records.submissions import SubmissionState
 from core.tables import FIRST, JobStatus, Source
+from core.words import counted
 
 PURPOSE = "Research and education only. Not a medical device; never for diagnosis."
 _STATUS = {
@@ -130,11 +131,6 @@ def byte_size(count: int) -> str:
 def fracture_words(label: str) -> str:
     """Say what a binary model's label means; its threshold may suspect what is less likely than not."""
     return "Fracture suspected" if affirms(label) else "No fracture suspected"
-
-
-def counted(count: int, one: str, many: str) -> str:
-    """Write a number with its noun."""
-    return f"{count} {one if count == 1 else many}"
 
 
 def at_most(count: int) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cli.environment import installation_here
+from core.words import counted
 
 
 @click.command()
@@ -25,13 +26,13 @@ def backup(folder: Path) -> None:
     settings, database = installation_here()
     made = make_backup(settings, database, folder.absolute(), lambda words: click.echo(words, err=True))
     click.echo(
-        f"{folder}: {made.rows['radiographs']} radiographs, {made.originals} originals "
-        f"({made.original_bytes / 2**20:.1f} MiB), {len(made.bundles)} models, revision {made.revision}."
+        f"{folder}: {counted(made.rows['radiographs'], 'radiograph')}, {counted(made.originals, 'original')} "
+        f"({made.original_bytes / 2**20:.1f} MiB), {counted(len(made.bundles), 'model')}, revision {made.revision}."
     )
     if made.missing_originals:
         click.echo(
-            f"{made.missing_originals} originals are missing from the store or altered, and so from the backup; "
-            "`fracture-queue doctor --deep` says which.",
+            f"{counted(made.missing_originals, 'original is', 'originals are')} missing from the store or altered, and "
+            "so from the backup; `fracture-queue doctor --deep` says which.",
             err=True,
         )
         raise SystemExit(1)

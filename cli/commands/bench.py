@@ -57,7 +57,7 @@ def bench(
     Contestants take turns, and ratios are formed within a turn; nothing but this should run meanwhile.
 
     Example: fracture-queue bench engines --rounds 5
-    """
+    """  # noqa: D301 - click's mark of lines that stay as they are
     try:
         from benchmarks import measured, parts
     except ImportError as error:

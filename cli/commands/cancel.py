@@ -7,6 +7,7 @@ import click
 from cli.environment import actor_here, installation_here
 from cli.parameters import ROW_ID
 from core import orders
+from core.words import counted
 
 
 @click.command()
@@ -26,6 +27,6 @@ def cancel(ids: tuple[int, ...], submission: int | None, failed: bool, code: str
     jobs = orders.cancel(
         database, actor=actor_here(), radiograph_ids=ids or None, submission=submission, failed=failed, code=code
     )
-    click.echo(f"{jobs} jobs were cancelled.")
+    click.echo(f"{counted(jobs, 'job was', 'jobs were')} cancelled.")
     if ids and not jobs:
         raise SystemExit(1)

@@ -14,6 +14,7 @@ from cli.environment import settings_here
 from core.bundle import Bundle, find_bundles
 from core.errors import ConfigurationError, ModelError
 from core.settings import Settings
+from core.words import counted
 
 if TYPE_CHECKING:
     from worker.explaining import Explanation, ModelInput, Page
@@ -92,8 +93,8 @@ def lines(found: Explanation, indent: str = "") -> Iterator[str]:
     else:
         yield f"{indent}{found.name}: would be accepted, and then fail."
     if found.members:
-        ignored = f", and {found.ignored} that are left out" if found.ignored else ""
-        yield f"{below}an archive of {len(found.members)} files{ignored}"
+        ignored = f", and {counted(found.ignored, 'that is', 'that are')} left out" if found.ignored else ""
+        yield f"{below}an archive of {counted(len(found.members), 'file')}{ignored}"
     if found.dicom:
         facts = (found.dicom.modality, found.dicom.body_part, found.dicom.laterality, found.dicom.view)
         yield f"{below}DICOM: {', '.join(fact for fact in facts if fact)}"

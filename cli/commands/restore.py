@@ -9,6 +9,7 @@ import click
 from cli.commands.doctor import tell
 from cli.environment import actor_here, settings_here
 from core.database import Database
+from core.words import counted
 
 
 @click.command()
@@ -37,7 +38,8 @@ def restore(folder: Path) -> None:
         database.dispose()
     made = done.manifest
     click.echo(
-        f"Restored the backup of {made.made_at}: {made.rows['radiographs']} radiographs, {made.originals} originals. "
+        f"Restored the backup of {made.made_at}: {counted(made.rows['radiographs'], 'radiograph')}, "
+        f"{counted(made.originals, 'original')}. "
         "Files that lay in inbox/ and processing/ then are not part of it: put them into the inbox again."
     )
     for note in done.notes:

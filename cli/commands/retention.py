@@ -6,6 +6,7 @@ import click
 
 from cli.environment import actor_here, installation_here
 from core.errors import StoreUnavailable
+from core.words import counted
 
 
 @click.command()
@@ -33,7 +34,9 @@ def retention(days: int, really: bool) -> None:
     with database.reading() as session:
         expired = count_expired(session, days)
     if not really:
-        click.echo(f"{_words(expired.files, expired.bytes)} older than {days} days would be deleted; --yes does it.")
+        click.echo(
+            f"{_words(expired.files, expired.bytes)} older than {counted(days, 'day')} would be deleted; --yes does it."
+        )
         return
     files = size = 0
     try:
@@ -43,8 +46,8 @@ def retention(days: int, really: bool) -> None:
         raise StoreUnavailable(
             f"An original cannot be deleted: {error.strerror}. `fracture-queue doctor --fix` deletes it later."
         ) from error
-    click.echo(f"{_words(files, size)} older than {days} days were deleted.")
+    click.echo(f"{_words(files, size)} older than {counted(days, 'day')} deleted.")
 
 
 def _words(files: int, size: int) -> str:
-    return f"{files} originals ({size / 2**20:.1f} MiB)"
+    return f"{counted(files, 'original')} ({size / 2**20:.1f} MiB)"

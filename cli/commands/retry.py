@@ -8,6 +8,7 @@ from cli.environment import actor_here, installation_here
 from cli.parameters import ROW_ID
 from core import orders
 from core.announce import announcer
+from core.words import counted
 
 
 @click.command()
@@ -24,6 +25,6 @@ def retry(ids: tuple[int, ...], failed: bool, code: str | None) -> None:
     settings, database = installation_here()
     announce = announcer(settings, database)
     jobs = orders.retry(database, announce, actor=actor_here(), radiograph_ids=ids or None, code=code)
-    click.echo(f"{jobs} jobs wait again.")
+    click.echo(f"{counted(jobs, 'job waits', 'jobs wait')} again.")
     if ids and not jobs:
         raise SystemExit(1)

@@ -26,6 +26,7 @@ from core.records.results import Result, all_results_of
 from core.settings import Settings
 from core.store import open_store
 from core.tables import ArrivalStatus, JobStatus, Source
+from core.words import counted
 
 #: Files recorded in one transaction.
 _CHUNK = 32
@@ -143,4 +144,4 @@ def _tell(entries: list[dict[str, Any]]) -> None:
             click.echo(f"{entry['name']}: {said} ({result['model']})")
     accepted = sum(entry["status"] == ArrivalStatus.ACCEPTED for entry in entries)
     before = sum(entry["duplicate"] for entry in entries)
-    click.echo(f"{accepted} of {len(entries)} files accepted, {before} of them were here before.")
+    click.echo(f"{accepted} of {counted(len(entries), 'file')} accepted, {before} here before.")

@@ -11,6 +11,7 @@ import click
 from cli.data_options import data_options
 from cli.parameters import COUNT
 from cli.words import figures_in_words
+from core.words import counted
 
 if TYPE_CHECKING:
     from training.data import DataChoices
@@ -125,7 +126,7 @@ def train(
         with terminal_progress() as progress:
             (cross_validate if folds else train_network)(options, dataset, folder, progress)
         best = finish(folder, chosen)
-    click.echo(f"{folder.folder}: {len(folder.rows)} epochs; epoch {best['epoch']} is kept.")
+    click.echo(f"{folder.folder}: {counted(len(folder.rows), 'epoch')}; epoch {best['epoch']} is kept.")
     if folds:
         found = OutOfFold.load(folder.out_of_fold_file)
         told = figures_in_words(figures(found.probabilities, found.targets))

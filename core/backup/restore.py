@@ -33,6 +33,7 @@ from core.settings import Settings, sqlite_url
 from core.storage import FolderStore, sync_folder
 from core.store import open_store
 from core.tables import JobRow, JobStatus, WorkerRow
+from core.words import counted
 
 #: What came in and who may come in: where one of these has rows, somebody would miss them.
 _FILLED = ("radiographs", "arrivals", "users")
@@ -144,7 +145,9 @@ def _refuse_filled(settings: Settings, database: Database) -> None:
                 for row in living(session, role=role, within_seconds=2 * settings.lease_seconds)
             ]
         if alive:
-            raise BackupRefused(f"{len(alive)} processes of this installation are at work; stop all of them first.")
+            raise BackupRefused(
+                f"Of this installation {counted(len(alive), 'process is', 'processes are')} at work; stop all first."
+            )
 
 
 @contextmanager

@@ -356,7 +356,7 @@ class TestRefusals:
         migrate(database)
         with database.transaction() as session:
             beat(session, Identity("worker", "test", 1), engine="fake")
-        with pytest.raises(BackupRefused, match="1 processes of this installation are at work"):
+        with pytest.raises(BackupRefused, match="1 process is at work"):
             restore_backup(settings, database, folder, "test", silent)
         with database.transaction() as session:
             long_ago = now(session) - timedelta(hours=1)
@@ -417,7 +417,7 @@ def test_the_commands_say_what_they_did_and_restore_ends_with_the_doctor(
     monkeypatch.setenv("FRACTURE_HOME", str(tmp_path / "third"))
     lossy = run("restore", str(folder))
     assert lossy.exit_code == 1
-    assert "wrong   originals: 1 radiographs have lost their original" in lossy.stdout
+    assert "wrong   originals: 1 radiograph without the original" in lossy.stdout
     database.dispose()
 
 

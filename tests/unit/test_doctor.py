@@ -289,7 +289,7 @@ def test_the_command_says_it_in_words_and_in_json(desk: Desk, monkeypatch: pytes
         path.write_bytes(b"") if path.is_file() else None
     asked = CliRunner().invoke(doctor, [])
     assert asked.exit_code == 1
-    assert "wrong   originals: 1 radiographs have lost their original" in asked.output
+    assert "wrong   originals: 1 radiograph without the original" in asked.output
     assert "radiograph 1" in asked.output
     assert "--fix brings back" in asked.output
     assert "MEIER" not in asked.output

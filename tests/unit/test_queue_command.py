@@ -97,7 +97,7 @@ def test_orders_are_given_from_the_terminal_too(here: Site) -> None:
     here.take_in(3)
 
     assert "1 of its jobs waited." in run("priority", "2", "-10").output
-    assert run("cancel", "3").output == "1 jobs were cancelled.\n"
+    assert run("cancel", "3").output == "1 job was cancelled.\n"
     assert run("cancel", "3").exit_code == 1
     assert run("cancel", "--submission", "1").output == "2 jobs were cancelled.\n"
     assert run("cancel", "--all").output == "0 jobs were cancelled.\n"

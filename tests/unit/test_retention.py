@@ -203,9 +203,9 @@ def test_the_command_tells_first_and_deletes_only_when_told(
     monkeypatch.setenv("FRACTURE_HOME", str(settings.home))
     for flags in ([], ["--dry-run"]):
         told = CliRunner().invoke(retention, ["--older-than", "90", *flags])
-        assert told.output.startswith("1 originals (0.0 MiB) older than 90 days would be deleted")
+        assert told.output.startswith("1 original (0.0 MiB) older than 90 days would be deleted")
     assert len(list(store_of(settings).kept())) == 1
     done = CliRunner().invoke(retention, ["--older-than", "90", "--yes"])
-    assert done.output == "1 originals (0.0 MiB) older than 90 days were deleted.\n"
+    assert done.output == "1 original (0.0 MiB) older than 90 days deleted.\n"
     assert list(store_of(settings).kept()) == []
     assert CliRunner().invoke(retention, ["--older-than", "0"]).exit_code == 2

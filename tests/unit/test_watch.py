@@ -19,7 +19,7 @@ from core.tables import ArrivalStatus
 from tests.conftest import copy_tables, draw_radiograph, wait_until
 from tests.fakes import jobs_of, raising
 from tests.unit.desk import Desk
-from tests.unit.test_inbox import raise_unavailable
+from tests.unit.test_inbox_troubles import raise_unavailable
 from worker import inbox_loop
 from worker.inbox_loop import run_inbox, scan_pause, watch_inbox
 from worker.watch import FolderWatch, _Hints

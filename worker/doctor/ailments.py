@@ -10,6 +10,7 @@ from core.records.upkeep import EXAMPLES
 from core.records.workers import living
 from core.settings import Settings
 from core.store import Store
+from core.words import counted
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ class Ailment:
 
     @classmethod
     def of(
-        cls, words: str, examples: Iterable[object], *, remedy: str = "", count: int | None = None
+        cls, noun: str, words: str, examples: Iterable[object], *, remedy: str = "", count: int | None = None
     ) -> Ailment | None:
         """Describe what was found, with the first few examples; None when there are none.
 
         Args:
-            words: A sentence in which `{count}` stands for how many there are.
+            noun: What there is one of: "file".
+            words: What is wrong with one or many of them.
             examples: All that were found, or the first few of `count`.
             remedy: What `--fix` does.
             count: How many there are; None: as many as examples.
@@ -54,7 +56,7 @@ class Ailment:
         number = len(found) if count is None else count
         if not number:
             return None
-        return cls(words.format(count=number), number, tuple(found[:EXAMPLES]), remedy)
+        return cls(f"{counted(number, noun)} {words}", number, tuple(found[:EXAMPLES]), remedy)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ def _examine_writing(premises: Premises) -> Ailment | None:
 
 def _examine_unrecorded(premises: Premises) -> Ailment | None:
     return Ailment.of(
-        "{count} files were taken from the inbox, but nobody has recorded them.",
+        "file",
+        "taken from the inbox, and recorded by nobody.",
         [f"processing/{claim.name}" for claim in _unrecorded(premises)],
         remedy="puts them back into the inbox, from which they are taken anew",
     )
@@ -69,7 +70,8 @@ def _put_back(premises: Premises) -> None:
 
 def _examine_leftover(premises: Premises) -> Ailment | None:
     return Ailment.of(
-        "{count} files still lie in processing/ although their work has ended.",
+        "file",
+        "still in processing/, although the work has ended.",
         [f"arrival {settled.arrival_id}" for settled in _leftover(premises)],
         remedy="moves them to done/ or failed/",
     )

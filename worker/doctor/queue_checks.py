@@ -13,6 +13,7 @@ from core.records.counters import count_differences, recount
 from core.records.upkeep import lapsed_leases, quarantined_work, unheard_work
 from core.records.workers import idle_workers
 from core.settings import Settings
+from core.words import counted
 from worker.doctor.ailments import Ailment, Check, Premises
 from worker.reconciler import reconcile
 
@@ -28,17 +29,16 @@ def _examine_integrity(premises: Premises) -> Ailment | None:
     if not premises.database.is_sqlite:
         return None  # PostgreSQL checks its pages as it reads them
     with premises.database.reading() as session:
-        found = [str(row[0]) for row in session.execute(text("PRAGMA quick_check(5)"))]
-    return Ailment.of(
-        "The database file is damaged; stop everything and go back to a backup.", [] if found == ["ok"] else found
-    )
+        found = [words for (words,) in session.execute(text("PRAGMA quick_check(5)")) if words != "ok"]
+    return Ailment.of("fault", "in the database file; stop everything and go back to a backup.", found)
 
 
 def _examine_counters(premises: Premises) -> Ailment | None:
     with premises.database.reading() as session:
         differences = count_differences(session)
     return Ailment.of(
-        "{count} of the kept counts differ from what the rows say, so that figures of the queue are wrong.",
+        "count",
+        "kept wrongly: not what the rows say, so that figures of the queue are wrong.",
         [f"{name}: {missing:+d}" for name, missing in sorted(differences.items())],
         remedy="counts the rows anew",
     )
@@ -54,7 +54,8 @@ def _examine_leases(premises: Premises) -> Ailment | None:
     with premises.database.reading() as session:
         stuck = lapsed_leases(session, for_seconds=patience)
     return Ailment.of(
-        "{count} jobs are held by processes that died or were cut off, and nobody has returned them.",
+        "job",
+        "held by processes that died or were cut off, and returned by nobody.",
         [f"radiograph {number}" for number in stuck.radiograph_ids],
         count=stuck.count,
         remedy="returns them to the queue, counting a death for each",
@@ -70,7 +71,8 @@ def _examine_bells(premises: Premises) -> Ailment | None:
     if not idle or announced() > 0:
         return None  # everybody is busy, nobody works, or somebody is about to be told: a long wait is no loss
     return Ailment.of(
-        "{count} jobs wait although a worker is idle: no message announces them.",
+        "job",
+        "waiting although a worker is idle: announced by no message.",
         [f"radiograph {number}" for number in stuck.radiograph_ids],
         count=stuck.count,
         remedy="announces them again",
@@ -90,7 +92,7 @@ def _examine_quarantine(premises: Premises) -> Ailment | None:
         return None
     # Not broken: an end like any other, and stated. So it leaves the exit code alone.
     return Ailment(
-        f"{stuck.count} jobs were set aside because their workers died each time; "
+        f"{counted(stuck.count, 'job')} set aside because workers died each time; "
         "`fracture-queue retry ID` tries one again.",
         stuck.count,
         tuple(f"radiograph {n}: {words}" for n, words in zip(stuck.radiograph_ids, stuck.words, strict=True)),

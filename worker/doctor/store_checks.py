@@ -27,7 +27,8 @@ def _examine_store(premises: Premises) -> None:
 
 def _examine_originals(premises: Premises) -> Ailment | None:
     return Ailment.of(
-        "{count} radiographs have lost their original: it is missing from the store, or altered. Answers stay.",
+        "radiograph",
+        "without the original: missing from the store, or altered. Answers stay.",
         [f"radiograph {original.radiograph_id}" for original in _damaged(premises)],
         remedy="brings back those of which a copy lies in done/, failed/ or processing/, or in an inbox that is only "
         "read; send the others in again",
@@ -66,7 +67,8 @@ def _restore(premises: Premises, original: Original, data: bytes) -> None:
 
 def _examine_half_written(premises: Premises) -> Ailment | None:
     return Ailment.of(
-        "{count} half-written files lie in the store: their writers died.",
+        "file",
+        "half-written in the store: the writers died.",
         premises.store.unfinished(),
         remedy="deletes them; their senders were told nothing, or send again",
     )
@@ -78,7 +80,8 @@ def _delete_half_written(premises: Premises) -> None:
 
 def _examine_forgotten(premises: Premises) -> Ailment | None:
     return Ailment.of(
-        "{count} files in the store belong to no radiograph: something died between storing and recording them.",
+        "file",
+        "in the store without a radiograph: something died between storing and recording.",
         [f"sha256 {digest[:12]}..." for digest in _forgotten(premises)],
         remedy="deletes them",
     )
@@ -91,7 +94,8 @@ def _delete_forgotten(premises: Premises) -> None:
 
 def _examine_copies(premises: Premises) -> Ailment | None:
     return Ailment.of(
-        "{count} copies in this machine's cache belong to no radiograph, or to one whose original was deleted.",
+        "file",
+        "in this machine's cache without a radiograph, or without an original any more.",
         [f"sha256 {digest[:12]}..." for digest in _stale_copies(premises)],
         remedy="deletes them; each machine has a cache of its own",
     )
