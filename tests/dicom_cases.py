@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -104,7 +105,7 @@ def _other_size_inside() -> bytes:
     return written(made)
 
 
-_TWELVE = {"WindowCenter": 2000, "WindowWidth": 3000}
+_TWELVE: dict[str, Any] = {"WindowCenter": 2000, "WindowWidth": 3000}
 
 REAL = (
     Case("RG3_J2KI.dcm", "CR of a lower leg, MONOCHROME1, JPEG 2000, with a window", READ, bytes, real=True),

@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import (
+    UID,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
@@ -29,9 +30,9 @@ CAPTURE = SecondaryCaptureImageStorage
 
 def ramp(*, bits: int = 12, width: int = 48, height: int = 32, signed: bool = False) -> NDArray[Any]:
     """Return every brightness from the darkest to the brightest, with a little structure."""
-    levels = np.linspace(0, 2**bits - 1, width * height).reshape(height, width)
-    levels = (levels + 5 * np.sin(levels)).clip(0, 2**bits - 1).astype(np.uint16 if bits > 8 else np.uint8)
-    return levels.astype(np.int32).__sub__(2 ** (bits - 1)).astype(np.int16) if signed else levels
+    even = np.linspace(0, 2**bits - 1, width * height).reshape(height, width)
+    levels: NDArray[Any] = (even + 5 * np.sin(even)).clip(0, 2**bits - 1).astype(np.uint16 if bits > 8 else np.uint8)
+    return (levels.astype(np.int32) - 2 ** (bits - 1)).astype(np.int16) if signed else levels
 
 
 def dataset(
@@ -48,7 +49,7 @@ def dataset(
     pixels = ramp(bits=bits) if pixels is None else pixels
     made = Dataset()
     made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = syntax
+    made.file_meta.TransferSyntaxUID = UID(syntax)
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = tags.pop(
         "SOPClassUID", DigitalXRayImageStorageForPresentation
     )
@@ -94,6 +95,7 @@ def compressed(pixels: NDArray[Any], syntax: str, *, bits: int, **tags: Any) -> 
         made = dataset(pixels, bits=bits, **tags)
         if pixels.ndim == 3:
             made.PhotometricInterpretation = "YBR_FULL_422"
+        stream: bytes | bytearray
         if syntax == JPEGBaseline8Bit:
             stream = saved(Image.fromarray(pixels), "JPEG", quality=95)
         elif syntax == JPEGLSLossless:
@@ -102,7 +104,7 @@ def compressed(pixels: NDArray[Any], syntax: str, *, bits: int, **tags: Any) -> 
             unsigned = pixels.view(f"u{pixels.dtype.itemsize}") & (2**bits - 1)
             lossless = syntax == JPEGLosslessSV1
             stream = imagecodecs.jpeg8_encode(unsigned, level=95, bitspersample=bits, lossless=lossless)
-        made.file_meta.TransferSyntaxUID = syntax
+        made.file_meta.TransferSyntaxUID = UID(syntax)
         made.PixelData = encapsulate([bytes(stream)])
         made["PixelData"].VR = "OB"
         return written(made)

@@ -81,7 +81,7 @@ def associated(
     silence()
     entity = AE(title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = PATIENCE
-    asked = contexts or [
+    asked = list(contexts or ()) or [
         build_context(Verification),
         *(build_context(sop_class, list(syntaxes) or ExplicitVRLittleEndian) for sop_class in classes),
     ]

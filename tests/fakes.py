@@ -25,7 +25,7 @@ from core.answers import Answer
 from core.bundle import ModelCard
 from core.database import Database, now
 from core.engines.outputs import Outputs
-from core.images import Frame, ImageFacts
+from core.pictures import Frame, ImageFacts
 from core.preprocessing import GEOMETRY
 from core.records.claims import Claim, Outcome, claim_waiting, store_outcomes
 from core.records.deaths import Verdict, return_expired

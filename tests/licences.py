@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import PackageNotFoundError, metadata
+from typing import Any
 
 from packaging.requirements import Requirement
 
@@ -25,7 +26,7 @@ def locked(lock: str) -> list[str]:
 def licence(package: str) -> str | None:
     """Return a package's licence in its own words; None where it is not installed."""
     try:
-        about = metadata(package)
+        about: Any = metadata(package)  # a message, says the documentation, whose types have no get
     except PackageNotFoundError:
         return None
     if package in _READ:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydicom.uid import JPEGBaseline8Bit
 
@@ -16,7 +17,7 @@ IDENTIFIERS = (
 FOLDER = "QUILLFEATHER_Zebulonia QX7731905"
 
 
-def _tags(number: int) -> dict[str, object]:
+def _tags(number: int) -> dict[str, Any]:
     return {
         "PatientName": "QUILLFEATHER^Zebulonia",
         "PatientID": "QX7731905",

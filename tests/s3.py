@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import obstore
 from obstore.store import S3Store
@@ -103,11 +104,11 @@ def _serve(port: int, recording: str) -> None:
 
     record, lock = Recorder._record_request, threading.Lock()
 
-    def one_at_a_time(self: Recorder, *arguments: object) -> None:  # lines of two threads would mix
+    def one_at_a_time(self: Recorder, *arguments: Any) -> None:  # lines of two threads would mix
         with lock:
             record(self, *arguments)
 
-    Recorder._record_request = one_at_a_time
+    Recorder._record_request = one_at_a_time  # type: ignore[method-assign, assignment]
     private = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     private.start()
     _, private_port = private.get_host_and_port()

@@ -9,19 +9,15 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.errors import ConfigurationError
 from core.near_duplicates import find_near_duplicates
 from training.pictures import load_thumbnails
 from training.progress import Progress
 from training.sample import SPLITS, Sample
-
-if TYPE_CHECKING:
-    from training.data import Dataset
 
 #: Name of the report: in the run folder, or where the refusal says.
 LEAKAGE_FILE = "leakage.csv"
@@ -90,29 +86,29 @@ def find_leaks(samples: Sequence[Sample], *, max_pixels: int, progress: Progress
     ]
 
 
-def check_leakage(dataset: Dataset, *, report: Path, max_pixels: int, progress: Progress) -> tuple[Dataset, list[Leak]]:
+def check_leakage(
+    samples: Sequence[Sample], *, allowed: bool, report: Path, max_pixels: int, progress: Progress
+) -> list[Leak]:
     """Look for leaks of every kind, and stop if there are any and they are not allowed.
 
     Args:
-        dataset: As `data.load_dataset` returns it.
+        samples: Of all splits.
+        allowed: Whether to go on where there are some.
         report: Where the pairs are listed before stopping.
         max_pixels: Largest picture that is decoded.
         progress: Is told of each decoded image.
-
-    Returns:
-        The data set with its leaks counted, and the leaks.
 
     Raises:
         ConfigurationError: There are leaks; says how many, names some, and where the report is. Or an image cannot be
             decoded.
     """
-    leaks = find_leaks(dataset.samples, max_pixels=max_pixels, progress=progress)
-    if leaks and not dataset.choices.allow_leakage:
+    leaks = find_leaks(samples, max_pixels=max_pixels, progress=progress)
+    if leaks and not allowed:
         write_leaks(leaks, report)
         raise ConfigurationError(
             f"{_refusal(leaks)} {leaks_in_words(leaks)} All are in {report}; --allow-leakage trains all the same."
         )
-    return replace(dataset, leakage=count_leaks(leaks)), leaks
+    return leaks
 
 
 def leaks_in_words(leaks: Sequence[Leak]) -> str:

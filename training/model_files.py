@@ -72,7 +72,7 @@ def read_h5_config(path: Path) -> Any:
     Raises:
         ConfigurationError: It is no such file, damaged, or holds weights without their network.
     """
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     try:
         with h5py.File(path, "r") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Redirect
 
-from core.images import MAX_FRAMES
+from core.pictures import MAX_FRAMES
 from core.records.submissions import submission_state
 from core.tables import Source
 from web.openapi import tagged

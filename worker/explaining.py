@@ -19,8 +19,8 @@ from core import images
 from core.archives import is_archive, limits_of, members, survey
 from core.bundle import Bundle
 from core.errors import RejectedImage, TooMuchMemory, UnsupportedFormat
-from core.images import DicomFacts, ImageFacts
 from core.ingest import BEGINNING, displayable, too_large
+from core.pictures import DicomFacts, ImageFacts
 from core.plausibility import sentence_of
 from core.preprocessing import Placement, placement, read_radiograph, to_model_input
 from core.pseudonyms import Pseudonyms

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +88,7 @@ def train(
     from training.data import load_dataset
     from training.folds import OutOfFold
     from training.labels import labels_of_task
-    from training.leakage import LEAKAGE_FILE, check_leakage, leaks_in_words, write_leaks
+    from training.leakage import LEAKAGE_FILE, check_leakage, count_leaks, leaks_in_words, write_leaks
     from training.metrics import figures
     from training.progress import terminal_progress
     from training.quiet import load_keras
@@ -107,9 +108,14 @@ def train(
     for split in ("train", "valid"):
         dataset.split(split)
     with terminal_progress() as progress:
-        dataset, leaks = check_leakage(
-            dataset, report=(run or Path("runs")) / LEAKAGE_FILE, max_pixels=max_pixels, progress=progress
+        leaks = check_leakage(
+            dataset.samples,
+            allowed=choices.allow_leakage,
+            report=(run or Path("runs")) / LEAKAGE_FILE,
+            max_pixels=max_pixels,
+            progress=progress,
         )
+    dataset = replace(dataset, leakage=count_leaks(leaks))
     teaching = find_teaching(teachers, unlabelled, folds=folds or 0, dataset=dataset, max_pixels=max_pixels)
     options = Options(chosen, weights, seed, max_pixels, folds or 0, precision, teaching)
     load_keras()

@@ -26,7 +26,7 @@ from core.dicom.apart import decode_jpeg_ls
 from core.dicom.codecs import DECODERS, IMAGECODECS, Shape, check_shape, is_jpeg_ls
 from core.errors import UnreadableImage, UnsupportedFormat
 from core.grey import CLIP_PERCENT, SAMPLED_PIXELS, STRIP_PIXELS
-from core.images import Picture
+from core.pictures import Picture
 
 #: What pixel data of a damaged file raise besides errors of ours: almost anything.
 _DAMAGED = "The picture data of the DICOM file are damaged or cut off."

@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset
 from core.dicom.codecs import DECODERS, NATIVE
 from core.dicom.signs import MEDIA_TYPE
 from core.errors import ImageTooLarge, UnreadableImage, UnsupportedFormat, WrongModality
-from core.images import MAX_FRAMES, DicomFacts, Frame, ImageFacts
+from core.pictures import MAX_FRAMES, DicomFacts, Frame, ImageFacts
 
 #: Reads of a header's pieces, about three for each element; a radiograph has some hundred. Our choice.
 _MOST_READS = 200_000

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.database import append, insert_ignoring, now
 from core.errors import NoActiveModel, NotFound, RejectedImage
-from core.images import ImageFacts
+from core.pictures import ImageFacts
 from core.records.events import Event, record_events
 from core.records.jobs import waiting_job
 from core.records.models import active_models

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -60,7 +61,8 @@ def browser() -> Iterator[webdriver.Chrome]:
 
 def errors_of(browser: webdriver.Chrome) -> list[str]:
     """What the console complained about: broken scripts, and what the content security policy refused."""
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    log: Any = browser.get_log  # without types
+    return [entry["message"] for entry in log("browser") if entry["level"] == "SEVERE"]
 
 
 def test_three_files_uploaded_in_the_browser_become_three_predictions(

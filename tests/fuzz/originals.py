@@ -31,10 +31,10 @@ def _grey(mode: str = "L") -> Image.Image:
     levels = np.linspace(0, 255, _SIDES[0] * _SIDES[1]).reshape(_SIDES[::-1]).astype(np.uint8)
     picture = Image.fromarray(levels)
     if mode == "LAB":
-        return ImageCms.applyTransform(
-            picture.convert("RGB"),
-            ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"),
-        )
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        changed = ImageCms.applyTransform(picture.convert("RGB"), ImageCms.buildTransform(*profiles, "RGB", "LAB"))
+        assert changed is not None
+        return changed
     return picture.convert(mode)
 
 

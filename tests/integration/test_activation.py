@@ -46,6 +46,7 @@ def pictures() -> NDArray[np.uint8]:
 def test_the_mean_of_a_map_is_the_logit(classes: int) -> None:
     model = network(classes)
     mapped = with_activation_map(model)
+    assert mapped is not None
     probabilities, maps = (np.asarray(each, dtype=np.float64) for each in mapped(pictures()))
     assert np.allclose(probabilities, np.asarray(model(pictures())), atol=1e-6)
     assert maps.shape == (4, 8, 8, classes)
@@ -71,6 +72,7 @@ def test_a_network_that_ends_otherwise_gets_no_map() -> None:
 
 def test_every_engine_gives_the_same_map(tmp_path: Path) -> None:
     mapped = with_activation_map(network(3))
+    assert mapped is not None
     mapped.save(tmp_path / "model.keras")
     folder = write_bundle(
         tmp_path / "models",

@@ -154,7 +154,7 @@ def test_code_in_a_file_is_refused_unread(
     assert "holds a Lambda layer, which is Python code" in capsys.readouterr().err
 
     @keras.saving.register_keras_serializable("own")
-    class Doubled(keras.layers.Layer):
+    class Doubled(keras.layers.Layer):  # type: ignore[misc]
         def call(self, x: Any) -> Any:
             return x * 2
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_no_probe_asks_for_a_new_start_while_the_broker_is_away(
     for role in ROLES:
         installation.start(role)
     for role in ROLES:
-        wait_until(lambda role=role: lives(installation, role), within_seconds=PATIENCE, what=f"the {role} lives")
+        wait_until(partial(lives, installation, role), within_seconds=PATIENCE, what=f"the {role} lives")
     leave(redis)
     until = time.monotonic() + AWAY_SECONDS
     try:

@@ -62,7 +62,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         subprocess.run([sys.executable, "-m", "venv", folder / lock], check=True)
         found[lock] = folder / lock / "bin" / "python"
         install = [
-            found[lock],
+            str(found[lock]),
             "-m",
             "pip",
             "install",
@@ -71,7 +71,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "--require-hashes",
             "--disable-pip-version-check",
         ]
-        subprocess.run([*install, "-r", PROJECT / "requirements" / f"{lock}.lock"], check=True)
+        subprocess.run([*install, "-r", str(PROJECT / "requirements" / f"{lock}.lock")], check=True)
         (site,) = (folder / lock).glob("lib/python3*/site-packages")
         (site / "sitecustomize.py").write_text(_LIST_MODULES)
     return found

@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -67,7 +67,8 @@ def texts(browser: webdriver.Chrome, selector: str) -> list[str]:
 
 def complaints(browser: webdriver.Chrome) -> list[str]:
     """What the console said: broken scripts, and what the content security policy refused."""
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    log: Any = browser.get_log  # without types
+    return [entry["message"] for entry in log("browser") if entry["level"] == "SEVERE"]
 
 
 def choose(browser: webdriver.Chrome, folder: Path, files: dict[str, bytes]) -> None:

@@ -20,9 +20,8 @@ from core.database import Database
 from core.home import prepare_home
 from core.records.tokens import add_token
 from core.records.users import add_user
-from core.retention import SAFE_AGE_SECONDS
 from core.settings import Settings
-from core.storage import FolderStore
+from core.storage import SAFE_AGE_SECONDS, FolderStore
 from core.tables import ArrivalRow, Base, JobRow, RadiographRow, Role
 from tests.conftest import PROJECT, add_model, copy_tables, draw_radiograph, wait_until
 from tests.integration.dying import INTAKE

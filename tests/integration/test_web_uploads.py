@@ -189,7 +189,7 @@ def test_an_unchanged_page_costs_an_empty_answer_and_a_hidden_one_waits_until_it
 
         return served(environ, note)
 
-    site.app.wsgi_app = noted  # type: ignore[method-assign]
+    site.app.wsgi_app = noted  # type: ignore[method-assign, assignment]
     site.take_in(1)
     browser.get(f"{site.address}/submissions/1")
     # when nothing changes

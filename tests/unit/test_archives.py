@@ -118,13 +118,14 @@ def test_links_and_devices_are_not_followed() -> None:
 
 def test_what_would_become_too_much_is_refused_before_anything_is_taken() -> None:
     zeros = {"a.bmp": bytes(15 * 2**20)}
-    for pack in (zipped, tarred):
+    packers: tuple[Callable[..., bytes], ...] = (zipped, tarred, plain_tar)
+    for pack in packers[:2]:
         with pytest.raises(RejectedImage) as refused:
             survey(io.BytesIO(pack(zeros)), Limits(files=100, bytes=2**34, file_bytes=2**30))
         assert refused.value.code == "unsafe-archive"
     many = {f"{number}.png": b"x" for number in range(101)}
     big = {f"{number}.png": random.Random(number).randbytes(2**20) for number in range(6)}
-    for pack in (zipped, tarred, plain_tar):
+    for pack in packers:
         with pytest.raises(RejectedImage, match="more than 100 files"):
             survey(io.BytesIO(pack(many)), LIMITS)
         with pytest.raises(RejectedImage, match=r"becomes more than"):

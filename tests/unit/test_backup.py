@@ -18,6 +18,7 @@ from cli.main import fracture_queue
 from core.backup.make import make_backup
 from core.backup.manifest import Manifest
 from core.backup.restore import restore_backup
+from core.backup.snapshot import take_snapshot
 from core.database import Database, now
 from core.errors import BackupRefused, ConfigurationError, StoreUnavailable
 from core.home import only_one, prepare_home
@@ -255,10 +256,9 @@ def test_an_original_deleted_while_the_backup_is_made_is_not_missed(
     come_in(desk, 1)
     desk.classify()
     let_days_pass(desk.settings, desk.database, 100)
-    took = make.take_snapshot
 
     def take_and_delete(database: Database, file: Path) -> None:
-        took(database, file)
+        take_snapshot(database, file)
         list(delete_expired(desk.database, FolderStore.at(desk.settings.store_url), 90, "test"))
 
     monkeypatch.setattr(make, "take_snapshot", take_and_delete)
@@ -389,7 +389,7 @@ def test_the_commands_say_what_they_did_and_restore_ends_with_the_doctor(
     migrate(database)
     write_bundle(settings.models)
     with database.transaction() as session:
-        row = {"name": "m", "version": "1", "task": "fracture-type", "sha256": "a" * 64, "card": {}}
+        row: dict[str, Any] = {"name": "m", "version": "1", "task": "fracture-type", "sha256": "a" * 64, "card": {}}
         row |= {"installed": True, "active": True, "created_at": now(session)}
         session.execute(insert(ModelVersionRow), [row])
     desk = Desk(settings, database)

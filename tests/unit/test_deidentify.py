@@ -13,7 +13,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.tag import Tag
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
+from pydicom.uid import UID, JPEG2000Lossless, JPEGBaseline8Bit
 from sqlalchemy import select
 
 from core import images
@@ -99,7 +99,7 @@ def test_what_the_profile_does_not_mention_goes_too() -> None:
     made.PixelData += PLANTED.encode()  # behind the pixels
     made.preamble = (PLANTED.encode() + bytes(128))[:128]
     made.file_meta.SourceApplicationEntityTitle = PLANTED
-    made.file_meta.PrivateInformationCreatorUID = "1.2.99"
+    made.file_meta.PrivateInformationCreatorUID = UID("1.2.99")
     made.file_meta.PrivateInformation = PLANTED.encode()
     view = Dataset()
     view.CodeValue, view.CodingSchemeDesignator, view.CodeMeaning = "R-10242", "SRT", "cranio-caudal"

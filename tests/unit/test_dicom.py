@@ -14,7 +14,7 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless
 
 from core import images
@@ -22,6 +22,7 @@ from core.dicom import apart, reading
 from core.dicom.codecs import DECODERS
 from core.dicom.signs import is_bare, is_dicom, may_be_dicom
 from core.errors import ImageTooLarge, UnreadableImage, UnsupportedFormat, WrongModality
+from core.pictures import DicomFacts, Frame
 from core.preprocessing import read_model_input
 from tests.conftest import PROJECT, draw_radiograph
 from tests.dicom_cases import MADE, MAX_PIXELS, READ, REAL, Case, content, outcome, row
@@ -51,6 +52,7 @@ def reference(data: bytes) -> NDArray[np.float64] | None:
     if "VOILUTSequence" in read:
         values = np.rint(values).astype(np.int64)
     shown = apply_voi_lut(values, read).astype(float)
+    low: float
     if "VOILUTSequence" in read:
         low, high = 0, 2 ** read.VOILUTSequence[0].LUTDescriptor[2] - 1
     elif "ModalityLUTSequence" in read:
@@ -62,7 +64,7 @@ def reference(data: bytes) -> NDArray[np.float64] | None:
         slope, intercept = float(read.get("RescaleSlope", 1)), float(read.get("RescaleIntercept", 0))
         low, high = low * slope + intercept, high * slope + intercept
     share = (shown - low) / (high - low)
-    return 255 * (1 - share if read.PhotometricInterpretation == "MONOCHROME1" else share)
+    return np.asarray(255 * (1 - share if read.PhotometricInterpretation == "MONOCHROME1" else share))
 
 
 @pytest.mark.parametrize("case", [case for case in (*REAL, *MADE) if case.expected == READ], ids=lambda case: case.name)
@@ -122,8 +124,8 @@ def test_what_the_header_says_of_the_picture_is_kept() -> None:
         BurnedInAnnotation="YES",
     )
     facts = images.inspect(data, max_pixels=MAX_PIXELS)
-    assert (facts.media_type, facts.frames) == ("application/dicom", (images.Frame(48, 32, 12),))
-    assert facts.dicom == images.DicomFacts(
+    assert (facts.media_type, facts.frames) == ("application/dicom", (Frame(48, 32, 12),))
+    assert facts.dicom == DicomFacts(
         modality="DX",
         body_part="WRIST",
         laterality="L",

@@ -17,7 +17,7 @@ from cli.main import main
 from core.database import now
 from core.records.counters import count_differences, job_counts
 from core.records.workers import Identity
-from core.retention import SAFE_AGE_SECONDS
+from core.storage import SAFE_AGE_SECONDS
 from core.tables import ArrivalRow, CounterRow, JobRow, JobStatus
 from tests.conftest import draw_radiograph
 from tests.fakes import claimed, die, event_kinds, jobs_of, let_leases_run_out

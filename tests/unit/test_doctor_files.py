@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from core.database import now
-from core.retention import SAFE_AGE_SECONDS
+from core.storage import SAFE_AGE_SECONDS
 from core.tables import ArrivalRow, RadiographRow
 from tests.conftest import draw_radiograph
 from tests.dicom_files import dicom, ramp

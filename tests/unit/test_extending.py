@@ -27,7 +27,7 @@ NAMES = {
     "probabilities": "training/heads.py",
     "test_a_network_compiles_to_the_same_answers": "tests/integration/test_recipes.py",
     "TASKS": "core/bundle.py",
-    "Frame": "core/images.py",
+    "Frame": "core/pictures.py",
     "RadiographFacts": "core/records/details.py",
     "test_a_claim_finds_its_jobs_in_the_index_and_sorts_nothing": "tests/unit/test_schema.py",
 }

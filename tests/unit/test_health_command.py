@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from cli.commands.health import health
-from core import alive
 from core.alive import ROLES, NoSignOfLife, forget_life, seconds_since_life, show_life
 from core.home import prepare_runtime
 from core.settings import Settings
@@ -38,8 +38,8 @@ def test_a_loop_that_turns_is_well_until_it_stands_still(
         seconds_since_life(here.runtime, role)
     show_life(here.runtime, role)
     assert ask(role).exit_code == 0
-    later = alive.time.monotonic() + 61
-    monkeypatch.setattr(alive.time, "monotonic", lambda: later)
+    later = time.monotonic() + 61
+    monkeypatch.setattr("core.alive.time.monotonic", lambda: later)
     found = ask(role)
     assert isinstance(found.exception, NoSignOfLife)
     assert "has not done its rounds for 6" in str(found.exception)

@@ -20,6 +20,7 @@ from tests.conftest import draw_radiograph
 from tests.unit.test_reconciler import Broker, tick
 from tests.unit.web_fixtures import Site, left_to_the_collector
 from web import repeated
+from web.received import take_upload
 
 GOOD = ("hand.png", draw_radiograph(1))
 OTHER = ("foot.png", draw_radiograph(2))
@@ -88,12 +89,11 @@ def test_of_two_requests_at_once_one_is_done_and_the_other_told_to_wait(
 ) -> None:
     # given: a first request that is held up in the middle
     begun, go_on, answers = threading.Event(), threading.Event(), []
-    taking = repeated.take_upload
 
     def slowly(*args: Any, **options: Any) -> Any:
         begun.set()
         assert go_on.wait(60)
-        return taking(*args, **options)
+        return take_upload(*args, **options)
 
     monkeypatch.setattr(repeated, "take_upload", slowly)
     first = threading.Thread(target=lambda: answers.append(send(site)))

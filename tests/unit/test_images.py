@@ -14,6 +14,7 @@ from PIL import Image
 
 from core import grey, images
 from core.errors import EmptyFile, ImageTooLarge, RejectedImage, UnreadableImage, UnsupportedFormat
+from core.pictures import MAX_FRAMES, Frame, ImageFacts
 from tests.conftest import PROJECT, draw_radiograph
 from tests.fakes import black_png, saved, tiff
 
@@ -26,7 +27,7 @@ def decode(data: bytes, **options: Any) -> NDArray[np.uint8]:
     return images.decode(data, **{"max_pixels": LIMIT, **options})
 
 
-def inspect(data: bytes) -> images.ImageFacts:
+def inspect(data: bytes) -> ImageFacts:
     return images.inspect(data, max_pixels=LIMIT)
 
 
@@ -42,7 +43,7 @@ def inspect(data: bytes) -> images.ImageFacts:
 )
 def test_every_accepted_format_is_described_and_decoded(form: str, media_type: str) -> None:
     data = draw_radiograph(3, width=90, height=120, form=form)
-    assert inspect(data) == images.ImageFacts(media_type=media_type, frames=(images.Frame(90, 120, 8),))
+    assert inspect(data) == ImageFacts(media_type=media_type, frames=(Frame(90, 120, 8),))
     pixels, original = decode(data), decode(draw_radiograph(3, width=90, height=120))
     assert pixels.shape == (120, 90)
     assert pixels.dtype == np.uint8
@@ -175,8 +176,8 @@ def test_each_page_of_a_tiff_is_a_frame() -> None:
 
 def test_a_tiff_with_too_many_pages_is_refused() -> None:
     page = Image.new("L", (2, 2))
-    data = saved(page, "TIFF", save_all=True, append_images=[page] * images.MAX_FRAMES)
-    with pytest.raises(UnsupportedFormat, match=f"more than {images.MAX_FRAMES} pages"):
+    data = saved(page, "TIFF", save_all=True, append_images=[page] * MAX_FRAMES)
+    with pytest.raises(UnsupportedFormat, match=f"more than {MAX_FRAMES} pages"):
         inspect(data)
 
 

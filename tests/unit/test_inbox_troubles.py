@@ -19,7 +19,7 @@ from core.tables import ArrivalRow, ModelVersionRow
 from tests.conftest import copy_tables, draw_radiograph
 from tests.fakes import raising
 from tests.unit.desk import SETTLE, Clock, Desk
-from worker import custody
+from worker.moving import move_aside
 
 
 @pytest.fixture
@@ -261,10 +261,9 @@ def test_files_that_cannot_leave_processing_do_not_block_those_behind_them(
     desk.classify()
     stuck = [path for path in desk.in_processing() if path.name in ("0.png", "1.png", "2.png")]
     with monkeypatch.context() as patch:
-        whole = custody.move_aside
         patch.setattr(
             "worker.custody.move_aside",
-            lambda path, *rest, **more: raising(errno.EACCES)() if path in stuck else whole(path, *rest, **more),
+            lambda path, *rest, **more: raising(errno.EACCES)() if path in stuck else move_aside(path, *rest, **more),
         )
         moved = [desk.inbox.settle() for _ in range(6)]
     assert sum(moved) == 2

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select, text, update
 
 from benchmarks.many_rows import fill
 from core.database import Database
-from core.images import Frame, ImageFacts
+from core.pictures import Frame, ImageFacts
 from core.records import names as module
 from core.records.filters import Filters
 from core.records.intake import Examined, Submission, record_intake

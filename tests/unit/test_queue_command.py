@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -48,8 +49,9 @@ def test_without_a_broker_the_database_still_tells_and_it_says_that_the_broker_i
     assert (document["waiting"], document["failed"], document["broker"]["answers"]) == (1, 2, False)
     assert document["failures"][0]["count"] == 2
     # What the API answers has the same keys.
-    assert document.keys() == here.client.get("/api/v1/queue").json.keys()
-    assert document["failures"][0].keys() == here.client.get("/api/v1/queue").json["failures"][0].keys()
+    answered = here.client.get("/api/v1/queue").get_json()
+    assert document.keys() == answered.keys()
+    assert document["failures"][0].keys() == answered["failures"][0].keys()
 
 
 def test_everything_fits_into_80_columns(here: Site) -> None:
@@ -72,7 +74,9 @@ def test_watching_goes_on_until_it_is_interrupted_and_says_when_figures_are_old(
     here: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
-    steps = iter([lambda: here.take_in(1), lambda: monkeypatch.setattr("core.overview.queue_figures", unavailable)])
+    steps: Iterator[Callable[[], object]] = iter(
+        [lambda: here.take_in(1), lambda: monkeypatch.setattr("core.overview.queue_figures", unavailable)]
+    )
 
     def unavailable(*_: Any, **__: Any) -> None:
         raise DatabaseUnavailable

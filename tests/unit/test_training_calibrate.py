@@ -20,7 +20,9 @@ from training.calibrate import (
 )
 
 
-def simulate(generator: np.random.Generator, images: int, classes: int = 5, sharpness: float = 0.5) -> tuple:
+def simulate(
+    generator: np.random.Generator, images: int, classes: int = 5, sharpness: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
     """Calibrated probabilities, and truths drawn from them."""
     probabilities = generator.dirichlet(np.full(classes, sharpness), size=images)
     targets = (probabilities.cumsum(axis=1) < generator.random((images, 1))).sum(axis=1)
@@ -32,7 +34,7 @@ def threshold_of(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
 
 def sets_of(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    return (probabilities >= threshold) | (probabilities == probabilities.max(axis=1, keepdims=True))
+    return np.asarray((probabilities >= threshold) | (probabilities == probabilities.max(axis=1, keepdims=True)))
 
 
 def coverage_of(probabilities: np.ndarray, targets: np.ndarray, threshold: float) -> float:

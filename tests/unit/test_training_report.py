@@ -7,6 +7,7 @@ import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from training.report_formats import as_html, as_markdown, as_text
 from training.sample import Sample
 
 LABELS = ["fractured", "not-fractured"]
-SECTIONS = {
+SECTIONS: dict[str, Any] = {
     "labels": LABELS,
     "task": "fracture",
     "title": "<b>bold</b>",

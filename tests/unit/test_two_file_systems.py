@@ -65,7 +65,7 @@ def database_url(tmp_path: Path) -> str:
 
 
 def die(desk: Desk, what: str, name: str, step: str) -> None:
-    command = [sys.executable, "-c", DYING, desk.settings.home, what, name, *step.split()]
+    command = [sys.executable, "-c", DYING, str(desk.settings.home), what, name, *step.split()]
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 

@@ -276,7 +276,7 @@ def test_the_queue_has_the_promised_figures(site: Site) -> None:
     site.take_in(3)
     site.upload(("bad.png", b"bad"))
 
-    figures = site.client.get(f"{API}/queue").json
+    figures = site.client.get(f"{API}/queue").get_json()
 
     expected: dict[str, Any] = {"waiting": 1, "running": 2, "done": 0, "failed": 0, "rejected": 1, "workers": []}
     assert {key: figures[key] for key in expected} == expected

@@ -18,7 +18,7 @@ from web.schemas.radiographs import Listed, Radiograph
 def document(site: Site) -> dict[str, Any]:
     answer = site.client.get("/api/v1/openapi.json")
     assert answer.status_code == 200
-    return dict(answer.json)
+    return dict(answer.get_json())
 
 
 def test_every_route_of_the_api_is_in_the_document(site: Site, document: dict[str, Any]) -> None:
@@ -52,8 +52,8 @@ def test_the_api_and_the_command_line_show_the_same_keys(site: Site) -> None:
 
     assert listed == {**result.document(), "url": f"/api/v1/radiographs/{number}"}
     assert set(Listed().fields) == set(listed)
-    assert set(Radiograph().fields) == set(site.client.get(listed["url"]).json)
-    assert set(Queue().fields) == set(site.client.get("/api/v1/queue").json)
+    assert set(Radiograph().fields) == set(site.client.get(listed["url"]).get_json())
+    assert set(Queue().fields) == set(site.client.get("/api/v1/queue").get_json())
 
 
 def test_the_page_shows_every_operation_and_links_only_to_shapes_that_it_has(

@@ -20,7 +20,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> None:
 def reasons(site: Site) -> list[str]:
     answer = site.client.get("/readyz")
     assert answer.status_code == 503
-    document: dict[str, Any] = answer.json
+    document: dict[str, Any] = answer.get_json()
     assert document["status"] == "unavailable"
     return list(document["reasons"])
 

@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from core.records.fractures import fracture_probability
 from tests.conftest import draw_radiograph
 from tests.unit.web_fixtures import Site
-from web.words import PURPOSE, byte_size, chance_words, duration, fracture_probability, label_words, listed, percent
+from web.words import PURPOSE, byte_size, chance_words, duration, label_words, listed, percent
 
 
 class Page(HTMLParser):
@@ -157,7 +158,7 @@ def both(site: Site) -> Site:
 def test_a_list_says_first_whether_a_fracture_is_suspected(both: Site) -> None:
     for address in ("/results", "/submissions/2", "/submissions/3"):
         rows = re.findall(r'<li class="row">.*?</li>', both.client.get(address).text, flags=re.S)
-        by_name = {re.search(r"hand \d", row)[0]: re.sub(r"<[^>]*>|\s+", " ", row) for row in rows}  # type: ignore[index]
+        by_name = {re.search(r"hand \d", row)[0]: re.sub(r"<[^>]*>|\s+", " ", row) for row in rows}
         words = {name: " ".join(text.split()) for name, text in by_name.items()}
         if "hand 1" in words:
             assert "suspected" not in words["hand 1"]

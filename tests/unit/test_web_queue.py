@@ -41,8 +41,7 @@ def press(site: Site, button: str, **fields: str) -> str:
 
 
 def counts(site: Site) -> dict[str, Any]:
-    document: dict[str, Any] = site.client.get(QUEUE).json
-    return document
+    return dict(site.client.get(QUEUE).get_json())
 
 
 def last_event(site: Site) -> tuple[str, str, dict[str, Any]]:

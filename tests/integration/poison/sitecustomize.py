@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from worker import batching
+from worker import batching as _batching
+
+batching: Any = _batching
 
 MARK = b"POISON "
 _read, _classify = batching.read_radiograph, batching.classify
