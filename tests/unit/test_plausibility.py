@@ -103,7 +103,7 @@ def test_people_read_a_sentence_and_only_where_there_is_reason() -> None:
 
 
 def test_the_page_of_uploads_says_the_same_words() -> None:
-    script = (PROJECT / "web" / "static" / "upload.js").read_text(encoding="utf-8")
+    script = (PROJECT / "web" / "static" / "row.js").read_text(encoding="utf-8")
     for word, reason in WORDS.items():
         assert f'{word if word.isidentifier() else chr(34) + word + chr(34)}: "{reason}",' in script
 
