@@ -113,3 +113,13 @@ def test_a_reader_reviews_under_no_other_name(answered: Site) -> None:
     assert answered.client.post(f"{API}/1/reviews", json=forged, headers=OURS).status_code == 400
     with answered.database.reading() as session:
         assert session.scalars(select(ReviewRow.reviewer)).all() == ["ben"]
+
+
+@pytest.mark.parametrize("address", ["/queue/retry", "/queue/pause", "/review/reader", "/submissions"])
+def test_a_part_of_a_form_without_a_name_is_no_fault_of_ours(answered: Site, address: str) -> None:
+    parts = b"".join(
+        b"--cut\r\nContent-Disposition: form-data" + name + b"\r\n\r\nwords\r\n" for name in (b"", b'; name="other"')
+    )
+    kind = "multipart/form-data; boundary=cut"
+    answer = answered.client.post(address, data=parts + b"--cut--\r\n", content_type=kind, headers=OURS)
+    assert 400 <= answer.status_code < 500 or answer.status_code == 303, (address, answer.text)
