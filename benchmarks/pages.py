@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -33,6 +32,7 @@ from benchmarks.parts import as_text
 from benchmarks.pictures import Pictures
 from core.database import Database
 from core.home import prepare_home
+from core.ports import free_port
 from core.records.reviews import Word, add_review
 from core.schema import migrate
 from core.settings import Settings
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     asked = parser.parse_args(arguments)
     with TemporaryDirectory(prefix="fracture-pages-") as place:
-        settings = Settings(home=Path(place) / "home", port=_free_port())
+        settings = Settings(home=Path(place) / "home", port=free_port())
         prepare(settings, asked.rows)
         with served(settings) as address:
             found = measure_pages(address, Path(place), asked.rows, rounds=asked.rounds)
@@ -195,12 +195,6 @@ def _answers(address: str) -> bool:
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError):
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 if __name__ == "__main__":

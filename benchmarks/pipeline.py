@@ -18,8 +18,9 @@ from benchmarks.bare_loop import loop
 from benchmarks.databases import has_postgresql, postgresql_url
 from benchmarks.measured import Measured, Part, ratio
 from benchmarks.pictures import Pictures
-from benchmarks.system import System, free_port, running, wait_until, without_ours
+from benchmarks.system import System, running, wait_until, without_ours
 from core.bundle import Bundle
+from core.ports import free_port
 
 #: Longest time for the peer to start and to answer, in seconds.
 _PATIENCE = 300.0

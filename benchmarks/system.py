@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from sqlalchemy import func, select
 
 from core.database import Database
 from core.errors import FractureError
+from core.ports import free_port
 from core.records.counters import job_counts
 from core.settings import Settings
 from core.tables import ENDED, JobRow, JobStatus, RadiographRow, Source
@@ -160,12 +160,6 @@ def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > until:
             raise BenchmarkFailed(f"Not after {seconds:g} s: {what}.")
         time.sleep(0.1)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def _answers(address: str) -> bool:

@@ -20,10 +20,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import select
 
-from benchmarks.system import free_port, without_ours
+from benchmarks.system import without_ours
 from chaos.disks import Disk, DiskFailed, mounted
 from core.database import Database
 from core.errors import DatabaseUnavailable, FractureError
+from core.ports import free_port
 from core.records.counters import job_counts
 from core.settings import Settings
 from core.tables import ENDED, JobRow, JobStatus

@@ -20,6 +20,7 @@ from typing import Any
 import obstore
 from obstore.store import S3Store
 
+from core.ports import free_port
 from core.settings import Settings
 from tests.conftest import PROJECT, wait_until
 
@@ -33,9 +34,7 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         self._recording, self._log = folder / "s3.recording", folder / "s3.log"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -116,6 +115,7 @@ def _serve(port: int, recording: str) -> None:
         recorder.replay_recording(f"http://127.0.0.1:{private_port}")
     else:
         _make_bucket(private_port)
+    socket.create_server(("127.0.0.1", port)).close()  # fails where somebody has the port; moto would only print it
     ThreadedMotoServer("127.0.0.1", port, verbose=False).start()
     while True:
         time.sleep(3600)

@@ -23,6 +23,7 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from core.ports import free_port
 from tests.chromium import chromium, colours, resize
 from tests.conftest import PROJECT, wait_until
 
@@ -69,9 +70,7 @@ def radiographs(folder: Path) -> list[Path]:
 @contextmanager
 def served(home: Path) -> Iterator[str]:
     """Run everything, as `fracture-queue up` does; yield the page's address."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FRACTURE_")}
     environment = {**kept, "FRACTURE_HOME": str(home), "FRACTURE_PORT": str(port), "FRACTURE_WORKER_PROCESSES": "2"}
     address = f"http://127.0.0.1:{port}"

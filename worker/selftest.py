@@ -14,7 +14,6 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from sqlalchemy import text
 
 from core.database import Database, sqlite_file
 from core.errors import FractureError
+from core.ports import free_port
 from core.settings import PREFIX, Settings, sqlite_url
 from core.storage import key_of
 from worker.parent_death import die_with_parent
@@ -82,7 +82,7 @@ def run_selftest(settings: Settings, environ: Mapping[str, str], report: Report,
     with ExitStack() as stack:
         home = Path(tempfile.mkdtemp(prefix="fracture-selftest-"))
         stack.callback(shutil.rmtree, home, ignore_errors=True)
-        extra = {"FRACTURE_HOME": str(home), "FRACTURE_PORT": str(_free_port()), "FRACTURE_SETTLE_SECONDS": "0.3"}
+        extra = {"FRACTURE_HOME": str(home), "FRACTURE_PORT": str(free_port()), "FRACTURE_SETTLE_SECONDS": "0.3"}
         if here:
             with report.step("reach the configured database and broker"):
                 extra |= _apart(settings, stack)
@@ -296,8 +296,3 @@ def _remove_keys(broker_url: str, prefix: str) -> None:
         with Redis.from_url(broker_url.replace("redis+socket://", "unix://")) as client:
             for key in client.scan_iter(f"{prefix}*"):
                 client.delete(key)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

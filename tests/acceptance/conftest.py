@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,16 +17,12 @@ import pytest
 from sqlalchemy import func, select
 
 from core.database import Database
+from core.ports import free_port
 from core.settings import Settings
 from core.tables import JobRow, JobStatus
 from tests.conftest import FAST, PROJECT, ten_class_folder, wait_until
 
 COMMAND = [sys.executable, "-m", "cli.main"]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def children_of(pid: int) -> list[int]:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from core.ports import free_port
 from core.tables import JobStatus
-from tests.acceptance.conftest import COMMAND, Installation, free_port
+from tests.acceptance.conftest import COMMAND, Installation
 from tests.conftest import PROJECT, ten_class_folder
 
 

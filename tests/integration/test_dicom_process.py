@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import select
 
 from core.dicom.framing import as_file
+from core.ports import free_port
 from core.storage import FolderStore
 from core.tables import ArrivalRow, ArrivalStatus, Base, JobRow, RadiographRow, Source
 from tests.conftest import wait_until
@@ -42,9 +43,7 @@ pytestmark = [
 
 @pytest.fixture
 def installation(tmp_path: Path, database_url: str, redis: RedisServer, shipped_models: Path) -> Iterator[Installation]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    changes = {"FRACTURE_DICOM_PORT": str(port), "FRACTURE_LOG_FORMAT": "json"}  # which tells most
+    changes = {"FRACTURE_DICOM_PORT": str(free_port()), "FRACTURE_LOG_FORMAT": "json"}  # which tells most
     made = Installation(tmp_path / "home", database_url, redis, shipped_models, **changes)
     yield made
     made.close()

@@ -69,6 +69,7 @@ def test_nothing_is_lost_while_the_bucket_is_away_and_an_altered_original_is_nev
     s3.kill()
     drop(2)
     drop(3)
+    installation.start("beat")  # else nobody rings for what was postponed
     installation.start_worker()
     wait_until(lambda: installation.events("postponed") >= 2, within_seconds=PATIENCE, what="the worker postpones")
     wait_until(lambda: "does not answer" in installation.log("inbox"), within_seconds=PATIENCE, what="the inbox waits")

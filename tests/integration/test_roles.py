@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from core.ports import free_port
 from tests.conftest import PROJECT, draw_radiograph, wait_until
 from tests.integration.parts import RedisServer
 
@@ -125,12 +125,7 @@ class Deployment:
 
 @pytest.fixture
 def deployment(tmp_path: Path, postgres_url: str, redis: RedisServer, shipped_models: Path) -> Iterator[Deployment]:
-    ports = []
-    with socket.socket() as one, socket.socket() as other:
-        for free in (one, other):
-            free.bind(("127.0.0.1", 0))
-            ports.append(free.getsockname()[1])
-    yield Deployment(tmp_path, postgres_url, redis, shipped_models, *ports)
+    yield Deployment(tmp_path, postgres_url, redis, shipped_models, free_port(), free_port())
 
 
 def _answers(address: str) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 
 from core.database import Database
 from core.home import prepare_home
+from core.ports import free_port
 from core.records.tokens import add_token
 from core.records.users import add_user
 from core.settings import Settings
@@ -44,8 +45,7 @@ class Server:
     """`fracture-queue web` on a temporary installation."""
 
     def __init__(self, home: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.settings = Settings(home=home, port=self.port, max_file_bytes=2**20)
         self.environment = {
             **os.environ,
