@@ -142,7 +142,7 @@ def test_pictures_that_are_no_radiographs_are_noticed(kind: str, bundle: Bundle)
 
 
 def test_radiographs_are_not_taken_for_something_else(bundle: Bundle) -> None:
-    outputs = load_classifier(bundle, "litert").run(inputs_of(bundle, "valid", 100))
+    outputs = load_classifier(bundle, "litert").run(inputs_of(bundle, "valid", 150))
     assert outputs.outlier_scores is not None and bundle.card.outlier_threshold is not None
     assert (outputs.outlier_scores > bundle.card.outlier_threshold).mean() <= 0.03
 
