@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigurationError
+from training import efficientnet_lite
 
 #: The name of the backbone's layer in every recipe's network.
 BACKBONE = "backbone"
@@ -22,17 +24,40 @@ class Backbone:
     """
 
     title: str
-    application: str  # its name in keras.applications
+    application: str  # its name in keras.applications, or LITE and a variant of EfficientNet-Lite
     scale: float
     offsets: tuple[float, float, float]
     last_layer: str | None = None  # where it is cut; None keeps it whole
-    earlier_layer: str | None = None  # the last one at twice the resolution, for heads that look at two depths
+    earlier_layers: tuple[str, ...] = ()  # for heads that look at several depths
+
+    @property
+    def lite(self) -> int | None:
+        """Which EfficientNet-Lite it is; None for what Keras has."""
+        return int(self.application.removeprefix(LITE)) if self.application.startswith(LITE) else None
+
+
+#: Begins the name of what `efficientnet_lite.py` builds.
+LITE = "EfficientNetLite"
+
+
+def _efficientnet_lite(variant: int) -> Backbone:
+    # Less 127 and divided by 128, as its authors have it.
+    return Backbone(
+        f"EfficientNet-Lite{variant}",
+        f"{LITE}{variant}",
+        1 / 128,
+        (-127 / 128,) * 3,
+        earlier_layers=efficientnet_lite.last_expansions(variant),
+    )
 
 
 BACKBONES: dict[str, Backbone] = {
+    "efficientnetlite0": _efficientnet_lite(0),
+    "efficientnetlite1": _efficientnet_lite(1),
+    "efficientnetlite2": _efficientnet_lite(2),
     "efficientnetb3": Backbone("EfficientNetB3", "EfficientNetB3", 1.0, (0.0, 0.0, 0.0)),  # normalises by itself
     "mobilenetv2": Backbone(
-        "MobileNetV2", "MobileNetV2", 1 / 127.5, (-1.0, -1.0, -1.0), earlier_layer="block_13_expand_relu"
+        "MobileNetV2", "MobileNetV2", 1 / 127.5, (-1.0, -1.0, -1.0), earlier_layers=("block_13_expand_relu",)
     ),
     # Blue, green, red, less ImageNet's means, as in the original Caffe model.
     "resnet50": Backbone("ResNet50", "ResNet50", 1.0, (-103.939, -116.779, -123.68)),
@@ -72,16 +97,16 @@ def backbone_features(name: str, side: int, weights: str) -> tuple[Any, Any]:
     return entry, _load(BACKBONES[name], side, weights)(coloured)
 
 
-def features_of_two_depths(name: str, side: int, weights: str) -> tuple[Any, list[Any]]:
-    """Begin a network with a backbone, as `backbone_features`; return an earlier feature map and the last one."""
+def features_of_all_depths(name: str, side: int, weights: str) -> tuple[Any, list[Any]]:
+    """Begin a network with a backbone, as `backbone_features`; return its earlier feature maps and the last one."""
     import keras
 
     backbone = BACKBONES[name]
-    if backbone.earlier_layer is None:
-        raise ValueError(f"no earlier layer is named for {name}")
     entry, coloured = coloured_input(backbone, side)
     network = _load(backbone, side, weights)
-    maps = [network.get_layer(backbone.earlier_layer).output, network.output]
+    if not backbone.earlier_layers:
+        return entry, [network(coloured)]
+    maps = [*(network.get_layer(layer).output for layer in backbone.earlier_layers), network.output]
     return entry, keras.Model(network.input, maps, name=BACKBONE)(coloured)
 
 
@@ -103,18 +128,22 @@ def _load(backbone: Backbone, side: int, weights: str) -> Any:
     import keras
 
     check_weights(weights)
-    build: Callable[..., Any] = getattr(keras.applications, backbone.application)
-    downloaded = weights if weights == "imagenet" else None
     try:
-        network: Any = build(include_top=False, weights=downloaded, input_shape=(side, side, 3), name=BACKBONE)
+        network: Any = _builder(backbone, weights)(input_shape=(side, side, 3), name=BACKBONE)
         if backbone.last_layer is not None:
             network = keras.Model(network.input, network.get_layer(backbone.last_layer).output, name=BACKBONE)
-        if weights.endswith(".keras"):
+        if weights == "imagenet" and backbone.lite is not None:
+            weights = efficientnet_lite.packaged_weights(backbone.lite)
+        if weights.endswith(".pth") and backbone.lite is not None:
+            efficientnet_lite.load_torch_weights(network, Path(weights))
+        elif weights.endswith(".keras"):
             trained: Any = keras.saving.load_model(weights, compile=False, safe_mode=True)
             network.set_weights(trained.get_layer(BACKBONE).get_weights())
         elif weights not in ("imagenet", "none"):
             network.load_weights(weights)
         return network
+    except ConfigurationError:
+        raise
     # Keras raises a bare Exception when a download fails, ValueError and OSError for files that do not fit.
     except Exception as error:
         if weights == "none":
@@ -123,6 +152,17 @@ def _load(backbone: Backbone, side: int, weights: str) -> Any:
             "Without a network give a file or none." if weights == "imagenet" else "Give a file made for this backbone."
         )
         raise ConfigurationError(f"The weights {weights} cannot be loaded: {str(error).rstrip('.')}. {hint}") from error
+
+
+def _builder(backbone: Backbone, weights: str) -> Callable[..., Any]:
+    """Return what builds the network without its top, given `input_shape` and `name`."""
+    import keras
+
+    if backbone.lite is not None:
+        return partial(efficientnet_lite.build, backbone.lite)
+    # Keras downloads what it has itself; files are loaded afterwards.
+    downloaded = weights if weights == "imagenet" else None
+    return partial(getattr(keras.applications, backbone.application), include_top=False, weights=downloaded)
 
 
 def set_trained_layers(model: Any, backbone_layers: int | None, *, pretrained: bool) -> None:

@@ -19,8 +19,9 @@ from training.pictures import Pictures
 from training.progress import Progress
 from training.recipe import LAST_EPOCH, Recipe
 from training.run_folder import RunFolder
+from training.solving import Features
 from training.teaching import Lessons
-from training.train import Options, begin_lessons, fit, load_split
+from training.train import Options, begin_features, begin_lessons, fit, load_split
 
 SPLITS = ("train", "valid")
 
@@ -41,11 +42,14 @@ def cross_validate(options: Options, dataset: Dataset, run: RunFolder, progress:
     """
     pictures = _join([load_split(name, options, dataset, progress) for name in SPLITS])
     lessons = begin_lessons(options, dataset, progress)
+    features = None if run.rows else begin_features(options, progress)
+    if features is not None:
+        features.of(pictures.images)  # all at once, whatever has to be learnt of them
     if not run.out_of_fold_file.is_file():
         digests = tuple(sample.sha256 for name in SPLITS for sample in dataset.split(name))
-        _out_of_fold(options, pictures, digests, lessons, run, progress).save(run.out_of_fold_file)
+        _out_of_fold(options, pictures, digests, lessons, run, progress, features).save(run.out_of_fold_file)
     everything = np.arange(len(pictures.targets))
-    fit(options, _lesson(pictures, everything, lessons, run, None), None, run, progress)
+    fit(options, _lesson(pictures, everything, lessons, run, None), None, run, progress, features)
 
 
 def _out_of_fold(
@@ -55,6 +59,7 @@ def _out_of_fold(
     lessons: Lessons | None,
     run: RunFolder,
     progress: Progress,
+    features: Features | None,
 ) -> OutOfFold:
     import keras
 
@@ -63,7 +68,7 @@ def _out_of_fold(
     for number, (rest, held_out) in enumerate(each_fold(folds), start=1):
         parameters = run.description["parameters"] | {"fold": number}
         part = RunFolder.start_or_resume(run.folder / f"fold-{number}", run.description | {"parameters": parameters})
-        fit(options, _lesson(pictures, rest, lessons, part, number), None, part, progress)
+        fit(options, _lesson(pictures, rest, lessons, part, number), None, part, progress, features)
         progress.begin(f"predicting fold {number} of {options.folds}", 1)
         network: Any = keras.saving.load_model(part.best_file, compile=False, safe_mode=True)
         predicted = network.predict(pictures.images[held_out], batch_size=16, verbose=0)

@@ -24,6 +24,14 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Solving:
+    """For a network whose last layer alone is learnt: it is solved for, instead of trained in epochs."""
+
+    views: int  # of each picture: as it is, mirrored, then changed at random; `--epochs` says how many
+    penalty: float  # for a thousand features, the weight of the sum of the layer's squared weights in the loss
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One way to a network. `build(side, classes, weights)` returns an uncompiled Keras model.
 
@@ -45,6 +53,7 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     class_weights: bool = False  # rare classes count more, so that all classes weigh the same in the loss
+    solving: Solving | None = None  # then there is one phase of one epoch, and the backbone stays as it is
     pretrained: bool = True  # it has a backbone, whose weights come from outside
 
     def better(self, value: float, than: float) -> bool:
@@ -71,12 +80,12 @@ def with_choices(recipe: Recipe, *, epochs: int | None, batch_size: int | None, 
     Raises:
         ConfigurationError: There are fewer epochs than phases.
     """
-    return replace(
-        recipe,
-        phases=recipe.phases if epochs is None else _share_epochs(recipe, epochs),
-        batch_size=batch_size or recipe.batch_size,
-        side=side or recipe.side,
-    )
+    chosen = replace(recipe, batch_size=batch_size or recipe.batch_size, side=side or recipe.side)
+    if epochs is None:
+        return chosen
+    if recipe.solving is not None:
+        return replace(chosen, solving=replace(recipe.solving, views=epochs))
+    return replace(chosen, phases=_share_epochs(recipe, epochs))
 
 
 def _share_epochs(recipe: Recipe, epochs: int) -> tuple[Phase, ...]:

@@ -24,6 +24,7 @@ from training.progress import Progress
 from training.recipe import Phase, Recipe
 from training.run_folder import RunFolder
 from training.schedule import best_epoch, next_epoch
+from training.solving import Features, solve_network
 from training.teaching import Lessons, Teaching, samples_of
 
 #: Weakest learning rate of a phase, as a share of its first.
@@ -74,6 +75,7 @@ def describe(options: Options, dataset: Dataset) -> dict[str, Any]:
             "label_smoothing": recipe.label_smoothing,
             "class_weights": recipe.class_weights,
             "geometry": GEOMETRY,
+            **({} if recipe.solving is None else {"solving": asdict(recipe.solving)}),
             **(options.teaching.document() if options.teaching else {}),
         },
         "data": dataset.description(),
@@ -96,7 +98,14 @@ def train(options: Options, dataset: Dataset, run: RunFolder, progress: Progress
         fit(options, training, valid, run, progress)
 
 
-def fit(options: Options, training: Pictures, valid: Pictures | None, run: RunFolder, progress: Progress) -> None:
+def fit(
+    options: Options,
+    training: Pictures,
+    valid: Pictures | None,
+    run: RunFolder,
+    progress: Progress,
+    features: Features | None = None,
+) -> None:
     """Train on pictures until the last phase ends; goes on where the run folder stands.
 
     Args:
@@ -105,6 +114,7 @@ def fit(options: Options, training: Pictures, valid: Pictures | None, run: RunFo
         valid: What judges after each epoch; None if the recipe's monitor is LAST_EPOCH.
         run: Holds the state.
         progress: Is told of each batch.
+        features: Of a recipe that is solved for, if another fold has measured them.
 
     Raises:
         ConfigurationError: Weights cannot be loaded.
@@ -112,6 +122,9 @@ def fit(options: Options, training: Pictures, valid: Pictures | None, run: RunFo
     import keras
 
     recipe = options.recipe
+    if recipe.solving is not None:
+        _solve(options, training, valid, run, progress, features)
+        return
     keras.utils.set_random_seed(options.seed)
     # Before the first epoch the weights come from outside, afterwards from the run's own state.
     model = _build(options, "none" if run.rows else options.weights)
@@ -136,6 +149,41 @@ def fit(options: Options, training: Pictures, valid: Pictures | None, run: RunFo
         )
         best = best_epoch([*run.rows, row], recipe) == len(run.rows)
         run.record_epoch(row, model, best=_bare(options, model) if best else None)
+
+
+def begin_features(options: Options, progress: Progress) -> Features | None:
+    """Make what measures the features of a recipe that is solved for; None for one that is trained in epochs.
+
+    Raises:
+        ConfigurationError: Weights cannot be loaded.
+    """
+    import keras
+
+    if options.recipe.solving is None:
+        return None
+    keras.utils.set_random_seed(options.seed)
+    return Features(_build(options, options.weights), options.recipe, options.seed, progress)
+
+
+def _solve(
+    options: Options,
+    training: Pictures,
+    valid: Pictures | None,
+    run: RunFolder,
+    progress: Progress,
+    features: Features | None,
+) -> None:
+    import keras
+
+    if run.rows:
+        return
+    # A backbone that begins with nothing has to be the one that was measured.
+    keras.utils.set_random_seed(options.seed)
+    model = _build(options, options.weights)
+    if features is None:
+        features = Features(model, options.recipe, options.seed, progress)
+    row = solve_network(model, options.recipe, features, training, valid, progress)
+    run.record_epoch(row, model, best=_bare(options, model))
 
 
 def begin_lessons(options: Options, dataset: Dataset, progress: Progress) -> Lessons | None:

@@ -38,6 +38,35 @@ def network(classes: int, *, units: int = 0) -> Any:
     return model
 
 
+def linear_network(classes: int, *, padding: str) -> Any:
+    """The same over maps of two sizes, with root mean squares."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    entry = keras.Input((SIDE, SIDE, 1), dtype="uint8")
+    features = keras.layers.Rescaling(1 / 255)(entry)
+    maps = []
+    for filters in (8, 16):
+        features = keras.layers.Conv2D(filters, 3, strides=2, padding=padding, activation="relu")(features)
+        maps.append(features)
+    model = keras.Model(entry, linear_head(maps, classes=classes))
+    generator = np.random.default_rng(7)
+    model.set_weights([each + generator.uniform(-0.05, 0.1, each.shape) for each in model.get_weights()])
+    return model
+
+
+def expected_means(model: Any, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The logits behind probabilities, less the last layer's bias, relative to the mean of the classes."""
+    logits = np.log(probabilities)
+    classes = probabilities.shape[1]
+    _, bias = model.layers[-1 if classes == 3 else -3].get_weights()
+    if classes == 3:
+        expected = logits - bias
+        return np.asarray(expected - expected.mean(axis=1, keepdims=True))
+    first = logits[:, 0] - logits[:, 1] - bias[0]
+    return np.stack([first, -first], axis=1)
+
+
 def pictures() -> NDArray[np.uint8]:
     return np.random.default_rng(5).integers(0, 256, (4, SIDE, SIDE, 1)).astype(np.uint8)
 
@@ -50,24 +79,25 @@ def test_the_mean_of_a_map_is_the_logit(classes: int) -> None:
     probabilities, maps = (np.asarray(each, dtype=np.float64) for each in mapped(pictures()))
     assert np.allclose(probabilities, np.asarray(model(pictures())), atol=1e-6)
     assert maps.shape == (4, 8, 8, classes)
-    logits = np.log(probabilities)
-    _, bias = model.layers[-1 if classes == 3 else -3].get_weights()
-    if classes == 3:
-        expected = logits - bias
-        expected -= expected.mean(axis=1, keepdims=True)
-    else:
-        first = logits[:, 0] - logits[:, 1] - bias[0]
-        expected = np.stack([first, -first], axis=1)
-    assert np.allclose(maps.mean(axis=(1, 2)), expected, rtol=1e-3, atol=1e-3)
+    assert np.allclose(maps.mean(axis=(1, 2)), expected_means(model, probabilities), rtol=1e-3, atol=1e-3)
 
 
 def test_a_network_that_ends_otherwise_gets_no_map() -> None:
-    import keras
 
     assert with_activation_map(network(3, units=5)) is None
-    entry = keras.Input((SIDE, SIDE, 1), dtype="uint8")
-    features = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(entry))
-    assert with_activation_map(keras.Model(entry, linear_head([features], classes=3, penalty=0.1))) is None
+    # Places of a map of 31 x 31 cannot be shared out among those of 15 x 15.
+    assert with_activation_map(linear_network(3, padding="valid")) is None
+
+
+@pytest.mark.parametrize("classes", [3, 2])
+def test_a_root_mean_square_of_several_maps_has_places_too(classes: int) -> None:
+    model = linear_network(classes, padding="same")
+    mapped = with_activation_map(model)
+    assert mapped is not None
+    probabilities, maps = (np.asarray(each, dtype=np.float64) for each in mapped(pictures()))
+    assert np.allclose(probabilities, np.asarray(model(pictures())), atol=1e-6)
+    assert maps.shape == (4, 16, 16, classes)
+    assert np.allclose(maps.mean(axis=(1, 2)), expected_means(model, probabilities), rtol=1e-3, atol=1e-3)
 
 
 def test_every_engine_gives_the_same_map(tmp_path: Path) -> None:

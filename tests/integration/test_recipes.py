@@ -69,6 +69,8 @@ ALIKE = {
     "resnet50v2-fine",
     "fusion-resnet50v2",
     "linear-resnet50v2",
+    "linear-efficientnetlite1",
+    "linear-efficientnetlite2",
 }
 
 
@@ -130,15 +132,16 @@ def test_phases_train_the_head_first_and_then_the_top_of_the_backbone(name: str)
 def test_a_backbone_sees_what_its_own_preprocessing_makes(name: str, backbone: Any) -> None:
     import keras
 
-    module = {
+    modules = {
         "efficientnetb3": keras.applications.efficientnet,
         "mobilenetv2": keras.applications.mobilenet_v2,
         "resnet50": keras.applications.resnet50,
         "resnet50v2": keras.applications.resnet_v2,
-    }[name]
+    }
     given = keras.Model(*coloured_input(backbone, SIDE)).predict(PICTURES, verbose=0)
     grey = np.repeat(PICTURES, 3, axis=-1).astype(np.float32)
-    assert given == pytest.approx(module.preprocess_input(grey), abs=1e-4)
+    expected = (grey - 127) / 128 if backbone.lite is not None else modules[name].preprocess_input(grey)
+    assert given == pytest.approx(expected, abs=1e-4)
 
 
 def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
@@ -215,6 +218,26 @@ def _assert_predicted_by_its_own_fold(run: Path, found: OutOfFold, data: Path) -
         pixels = decode(files[found.sha256[index]].read_bytes(), max_pixels=10**6)
         picture = to_model_input(pixels, side=32, channels=1)[np.newaxis]
         assert model.predict(picture, verbose=0)[0] == pytest.approx(found.probabilities[index], abs=1e-4)
+
+
+def test_what_is_solved_for_is_solved_in_every_fold(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(find_recipe("linear-mobilenetv2"), name="small")
+    monkeypatch.setitem(RECIPES, "small", small)
+    line = ["small", "--data", str(data), "--weights", "none", "--image-size", "32", "--epochs", "3", "--run"]
+    command = [*line, str(tmp_path / "run"), "--folds", "3"]
+    first = CliRunner().invoke(train, command, catch_exceptions=False)
+    found = OutOfFold.load(tmp_path / "run" / "out-of-fold.npz")
+    # Ten shades of grey are told apart by random features, and by nothing but features.
+    assert (found.probabilities.argmax(axis=1) == found.targets).mean() > 0.3
+    _assert_predicted_by_its_own_fold(tmp_path / "run", found, data)
+    described = json.loads((tmp_path / "run" / "run.json").read_text())["parameters"]
+    assert described["solving"] == {"views": 3, "penalty": small.solving and small.solving.penalty}
+    assert CliRunner().invoke(train, command, catch_exceptions=False).stdout == first.stdout
+    judged = CliRunner().invoke(train, [*line, str(tmp_path / "judged")], catch_exceptions=False)
+    assert "Validation: " in judged.stdout
+    assert (tmp_path / "judged" / "curves.png").is_file()
 
 
 def test_a_recipe_without_early_stopping_runs_its_whole_schedule() -> None:
