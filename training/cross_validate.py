@@ -64,23 +64,28 @@ def _out_of_fold(
     import keras
 
     folds = fold_of_each(pictures.targets, pictures.clusters, options.folds)
-    rows: list[tuple[Indices, Floats]] = []
+    predicted: dict[bool, list[Floats]] = {False: [], True: []}
+    held: list[Indices] = []
     for number, (rest, held_out) in enumerate(each_fold(folds), start=1):
         parameters = run.description["parameters"] | {"fold": number}
         part = RunFolder.start_or_resume(run.folder / f"fold-{number}", run.description | {"parameters": parameters})
         fit(options, _lesson(pictures, rest, lessons, part, number), None, part, progress, features)
-        progress.begin(f"predicting fold {number} of {options.folds}", 1)
+        progress.begin(f"predicting fold {number} of {options.folds}", 2)
         network: Any = keras.saving.load_model(part.best_file, compile=False, safe_mode=True)
-        predicted = network.predict(pictures.images[held_out], batch_size=16, verbose=0)
-        rows.append((held_out, np.asarray(predicted, dtype=np.float64)))
-        progress.step()
-    order = np.argsort(np.concatenate([index for index, _ in rows]))
+        held.append(held_out)
+        for mirrored in (False, True):
+            images = pictures.images[held_out]
+            answers = network.predict(images[:, :, ::-1] if mirrored else images, batch_size=16, verbose=0)
+            predicted[mirrored].append(np.asarray(answers, dtype=np.float64))
+            progress.step()
+    order = np.argsort(np.concatenate(held))
     return OutOfFold(
         sha256=digests,
         clusters=pictures.clusters,
         folds=folds,
         targets=pictures.targets,
-        probabilities=np.concatenate([predicted for _, predicted in rows])[order],
+        probabilities=np.concatenate(predicted[False])[order],
+        mirrored=np.concatenate(predicted[True])[order],
     )
 
 

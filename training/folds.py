@@ -25,6 +25,7 @@ class OutOfFold:
     folds: Indices  # (N,) the fold that the image lies in, from 0
     targets: Indices  # (N,) index into the labels
     probabilities: Floats  # (N, classes) uncalibrated, rows sum to 1
+    mirrored: Floats | None = None  # the same of the mirror images; None: nobody asked
 
     def save(self, path: Path) -> None:
         """Write it as a NumPy archive."""
@@ -35,6 +36,7 @@ class OutOfFold:
             folds=self.folds,
             targets=self.targets,
             probabilities=self.probabilities,
+            mirrored=np.empty(0) if self.mirrored is None else self.mirrored,
         )
 
     @classmethod
@@ -46,12 +48,14 @@ class OutOfFold:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
+                mirrored = file.get("mirrored", np.empty(0))
                 return cls(
                     sha256=tuple(file["sha256"].tolist()),
                     clusters=tuple(file["clusters"].tolist()),
                     folds=file["folds"],
                     targets=file["targets"],
                     probabilities=file["probabilities"],
+                    mirrored=mirrored if mirrored.size else None,
                 )
         except (OSError, ValueError, KeyError) as error:
             raise ConfigurationError(f"The out-of-fold predictions {path} cannot be read: {error}.") from error

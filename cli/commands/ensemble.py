@@ -12,7 +12,8 @@ from cli.words import figures_in_words
 @click.command()
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--run", type=click.Path(path_type=Path), required=True, help="Folder of the new run.")
-def ensemble(runs: tuple[Path, ...], run: Path) -> None:
+@click.option("--mirrored", is_flag=True, help="Ask each network of the mirror image too; one run is enough then.")
+def ensemble(runs: tuple[Path, ...], run: Path, mirrored: bool) -> None:
     """Average the networks of RUNS, folders of training runs on the same data, into a run of their own.
 
     Example: fracture-queue ensemble runs/linear runs/fine --run runs/both
@@ -24,7 +25,7 @@ def ensemble(runs: tuple[Path, ...], run: Path) -> None:
     from training.run_folder import RunFolder
 
     load_keras()
-    made = average_runs([RunFolder.open(folder) for folder in runs], run)
+    made = average_runs([RunFolder.open(folder) for folder in runs], run, mirrored=mirrored)
     click.echo(f"{made.folder}: {made.description['title']}.")
     if made.out_of_fold_file.is_file():
         found = OutOfFold.load(made.out_of_fold_file)

@@ -49,7 +49,7 @@ def linear_network(classes: int, *, padding: str) -> Any:
     for filters in (8, 16):
         features = keras.layers.Conv2D(filters, 3, strides=2, padding=padding, activation="relu")(features)
         maps.append(features)
-    model = keras.Model(entry, linear_head(maps, classes=classes))
+    model = keras.Model(entry, linear_head(entry, maps, classes=classes))
     generator = np.random.default_rng(7)
     model.set_weights([each + generator.uniform(-0.05, 0.1, each.shape) for each in model.get_weights()])
     return model

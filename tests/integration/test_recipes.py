@@ -231,7 +231,7 @@ def test_what_is_solved_for_is_solved_in_every_fold(
         assert weights == "none"
         entry = keras.Input((side, side, 1), dtype="uint8")
         features = keras.layers.Conv2D(8, 3, strides=4)(keras.layers.Rescaling(1 / 20, -1)(entry))
-        return keras.Model(entry, linear_head([features], classes=classes))
+        return keras.Model(entry, linear_head(entry, [features], classes=classes))
 
     small = replace(find_recipe("linear-mobilenetv2"), name="small", build=build)
     monkeypatch.setitem(RECIPES, "small", small)

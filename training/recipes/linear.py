@@ -31,7 +31,7 @@ def build(backbone: str, side: int, classes: int, weights: str) -> Any:
     import keras
 
     entry, maps = features_of_all_depths(backbone, side, weights)
-    return keras.Model(entry, linear_head(maps, classes=classes), name=f"linear-{backbone}")
+    return keras.Model(entry, linear_head(entry, maps, classes=classes), name=f"linear-{backbone}")
 
 
 def _over(backbone: str, side: int, *, binary: bool = False) -> Recipe:
