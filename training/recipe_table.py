@@ -26,6 +26,7 @@ from training.metrics import cluster_intervals, figures
 from training.pictures import load_pictures
 from training.progress import Silent
 from training.recipe_pages import pages
+from training.recipes.registry import RECIPES
 from training.run_folder import RunFolder
 
 FIGURES_FILE = "figures.json"
@@ -122,6 +123,9 @@ def command_of(description: Mapping[str, Any]) -> str:
     if choices.allow_leakage:
         words.append("--allow-leakage")
     words += ["--weights", asked["weights"], "--epochs", str(sum(phase["epochs"] for phase in asked["phases"]))]
+    recipe = RECIPES.get(description["recipe"])
+    if recipe is not None and asked["image_size"] != recipe.side:
+        words += ["--image-size", str(asked["image_size"])]
     before = "KERAS_BACKEND=torch " if asked.get("backend") == "torch" else ""
     return before + shlex.join(words)
 

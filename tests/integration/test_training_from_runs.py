@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -22,12 +24,12 @@ from training.run_folder import RunFolder
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
-def answers_of(run: Path) -> Any:
+def answers_of(run: Path, *, mirrored: bool = False) -> Any:
     import keras
 
     pictures = np.random.default_rng(5).integers(0, 256, (6, 32, 32, 1), dtype=np.uint8)
     model = keras.saving.load_model(RunFolder.open(run).best_file, compile=False, safe_mode=True)
-    return model.predict(pictures, verbose=0)
+    return model.predict(pictures[:, :, ::-1] if mirrored else pictures, verbose=0)
 
 
 @pytest.mark.long
@@ -51,6 +53,26 @@ def test_an_ensemble_answers_with_the_mean_and_is_published_like_a_run(
     assert card["calibration"]["fitted_on"] == "out-of-fold, 3 folds over train and valid"
     assert [member["seed"] for member in card["recipe"]["members"]] == [0, 1]
     assert card["backbone_weights"]["name"] == "none"
+
+
+def test_one_run_and_its_mirror_images_are_averaged(bars: Path, run_with_folds: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mirrored"
+    command = [str(run_with_folds), "--run", str(folder), "--mirrored"]
+    told = CliRunner().invoke(ensemble, command, catch_exceptions=False).stdout
+    assert "average of 1 network (tiny-binary) and mirror images" in told
+    # The same answer for a picture and its mirror image, half of each.
+    assert answers_of(folder) == pytest.approx(answers_of(folder, mirrored=True), abs=1e-6)
+    both = (answers_of(run_with_folds) + answers_of(run_with_folds, mirrored=True)) / 2
+    assert answers_of(folder) == pytest.approx(both, abs=1e-6)
+    before, after = (OutOfFold.load(run / "out-of-fold.npz") for run in (run_with_folds, folder))
+    assert before.mirrored is not None
+    assert after.probabilities == pytest.approx((before.probabilities + before.mirrored) / 2)
+
+    older = tmp_path / "older"
+    copytree(run_with_folds, older)
+    replace(before, mirrored=None).save(older / "out-of-fold.npz")
+    with pytest.raises(ConfigurationError, match="train that run again"):
+        average_runs([RunFolder.open(older)], tmp_path / "new", mirrored=True)
 
 
 def test_runs_that_do_not_fit_together_are_not_averaged(bars: Path, run_with_folds: Path, tmp_path: Path) -> None:
