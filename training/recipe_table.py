@@ -88,7 +88,8 @@ def describe_run(run: RunFolder, found: Mapping[str, Any]) -> dict[str, Any]:
         "backend": asked.get("backend", "tensorflow"),
         "image_size": asked["image_size"],
         "weights": asked["weights"],
-        "epochs": len(run.rows),
+        # What is solved for has no epochs.
+        "epochs": "solved" if asked.get("solving") else len(run.rows),
         "minutes": round(sum(row["seconds"] for row in run.rows) / 60),
         "split": split_in_words(run.description),
         "command": command_of(run.description),
@@ -122,7 +123,9 @@ def command_of(description: Mapping[str, Any]) -> str:
         words += ["--test-share", f"{choices.test_share:g}"]
     if choices.allow_leakage:
         words.append("--allow-leakage")
-    words += ["--weights", asked["weights"], "--epochs", str(sum(phase["epochs"] for phase in asked["phases"]))]
+    solving = asked.get("solving")
+    epochs = solving["views"] if solving else sum(phase["epochs"] for phase in asked["phases"])
+    words += ["--weights", asked["weights"], "--epochs", str(epochs)]
     recipe = RECIPES.get(description["recipe"])
     if recipe is not None and asked["image_size"] != recipe.side:
         words += ["--image-size", str(asked["image_size"])]

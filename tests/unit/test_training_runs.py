@@ -16,7 +16,7 @@ from core.errors import ConfigurationError
 from tests.fakes import raising
 from training.backbones import check_weights
 from training.curves import draw_curves
-from training.recipe import Phase, Recipe, with_choices
+from training.recipe import LAST_EPOCH, Phase, Recipe, with_choices
 from training.recipes.registry import RECIPES, find_recipe
 from training.run_folder import RunFolder, default_folder, only_one
 from training.schedule import best_epoch, next_epoch
@@ -80,10 +80,24 @@ def test_an_unknown_recipe_and_missing_weights_are_refused() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
 def test_every_recipe_is_sound(recipe: Recipe) -> None:
+    if recipe.solving is not None:
+        # Nothing is chosen among epochs: there is one, in which the backbone stays as it is.
+        assert recipe.monitor == LAST_EPOCH
+        assert [(phase.epochs, phase.backbone_layers) for phase in recipe.phases] == [(1, 0)]
+        assert recipe.solving.views > 1
+        assert recipe.solving.penalty > 0
+        return
     assert recipe.monitor in ("valid_loss", "valid_macro_f1", "valid_roc_auc")
     assert (recipe.monitor == "valid_roc_auc") == (recipe.task == "fracture")
     assert recipe.phases
     assert len({phase.name for phase in recipe.phases}) == len(recipe.phases)
+
+
+def test_epochs_of_a_recipe_that_is_solved_for_are_its_views() -> None:
+    chosen = with_choices(find_recipe("linear-efficientnetlite0"), epochs=3, batch_size=None, side=None)
+    assert chosen.solving is not None
+    assert chosen.solving.views == 3
+    assert [phase.epochs for phase in chosen.phases] == [1]
 
 
 def description(**parameters: Any) -> dict[str, Any]:
