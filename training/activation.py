@@ -33,6 +33,8 @@ def with_activation_map(model: Any) -> Any | None:
     """
     import keras
 
+    if model.layers[-1].name != PROBABILITIES:
+        return None  # an average of several networks has no single last map
     layers = {layer.name: layer for layer in model.layers}
     answer = next((layers[name] for name in (PROBABILITIES, FIRST_PROBABILITY) if _learnt(layers.get(name))), None)
     norm = layers.get(POOL_NORM)

@@ -120,7 +120,27 @@ def _network(members: Sequence[RunFolder], *, mirrored: bool) -> Any:
         if mirrored:
             answers.append(nested(keras.ops.flip(picture, axis=2)))
     if mirrored:
-        again = keras.Model(picture, first.outputs[0], name="member_1")
-        answers.append(again(keras.ops.flip(picture, axis=2)))
+        answers.append(_ask_again(first, keras.ops.flip(picture, axis=2)))
     mean = keras.layers.Average(dtype="float32", name="mean_of_members")(answers)
     return keras.Model(picture, mean, name=ENSEMBLE)
+
+
+def _ask_again(network: Any, picture: Any) -> Any:
+    """Return what a network answers to another tensor: the same layers, called once more in the same graph.
+
+    A model of its own over these layers would share them with the graph around it, and such files do not load.
+    """
+    import keras
+
+    answers: list[Any] = []
+    last = network.layers[-1]
+
+    def call(layer: Any, *arguments: Any, **options: Any) -> Any:
+        found = layer(*arguments, **options)
+        if layer is last:
+            answers.append(found)
+        return found
+
+    given = keras.tree.map_structure(lambda _: picture, network.input)
+    keras.models.clone_model(network, input_tensors=given, clone_function=lambda layer: layer, call_function=call)
+    return answers[-1]

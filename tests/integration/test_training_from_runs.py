@@ -68,6 +68,9 @@ def test_one_run_and_its_mirror_images_are_averaged(bars: Path, run_with_folds: 
     assert before.mirrored is not None
     assert after.probabilities == pytest.approx((before.probabilities + before.mirrored) / 2)
 
+    card = make_bundle(folder, tmp_path / "models").card.document
+    assert card["recipe"]["mirrored"] is True
+
     older = tmp_path / "older"
     copytree(run_with_folds, older)
     replace(before, mirrored=None).save(older / "out-of-fold.npz")

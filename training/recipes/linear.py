@@ -57,5 +57,6 @@ RECIPES = (
     _over("efficientnetlite0", 256),
     _over("efficientnetlite1", 320),
     _over("efficientnetlite2", 320),
+    _over("efficientnetlite1", 256, binary=True),
     _over("efficientnetlite2", 320, binary=True),
 )
