@@ -56,7 +56,7 @@ def answers(outputs: Outputs, card: ModelCard) -> list[Answer | None]:
             f"{card.name} {card.version} returned an array of shape {values.shape}, expected (N, {len(card.labels)})."
         )
     sound = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-3)
-    calibrated = calibrate(np.where(sound[:, np.newaxis], values, 1.0), card.temperature)
+    calibrated = calibrate(np.where(sound[:, np.newaxis], values, 1.0), card.temperature, card.shift)
     strange = _strange(outputs, card)
     maps = [None] * len(values) if outputs.activations is None else outputs.activations
     return [
@@ -70,20 +70,22 @@ def with_words(answer: Answer, words: Sequence[str]) -> Answer:
     return replace(answer, flags=(*words, *answer.flags)) if words else answer
 
 
-def calibrate(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
-    """Divide the logits by `temperature` and normalise again.
+def calibrate(probabilities: NDArray[np.floating], temperature: float, shift: float = 0.0) -> NDArray[np.float64]:
+    """Divide the logits by `temperature`, add `shift` to the first class's, and normalise again.
 
     Args:
         probabilities: (N, classes), rows sum to 1.
         temperature: Above 1 makes a network less sure of itself.
+        shift: Above 0 makes the first class likelier everywhere; in nats.
 
     Returns:
         (N, classes) float64, rows sum to 1.
 
-    Source: Guo et al. 2017, On Calibration of Modern Neural Networks. Softmax outputs give the logits up to a
-    constant that cancels.
+    Source: Guo et al. 2017, On Calibration of Modern Neural Networks; with a shift and two classes this is Platt 1999,
+    Probabilistic Outputs for Support Vector Machines. Softmax outputs give the logits up to a constant that cancels.
     """
     logits = np.log(np.clip(np.asarray(probabilities, dtype=np.float64), 1e-12, None)) / temperature
+    logits[:, 0] += shift
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     calibrated: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
     return calibrated

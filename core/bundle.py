@@ -34,6 +34,7 @@ class ModelCard:
     side: int  # input side in pixels
     channels: int  # 1 or 3
     temperature: float  # divides the logits; 1 leaves the probabilities alone
+    shift: float  # added to the first label's logit after that; 0 leaves it alone
     conformal_threshold: float | None  # least calibrated probability of a member of the prediction set
     doubt_threshold: float | None  # a top probability below this needs a human
     doubt_band: tuple[float, float] | None  # from the first to below the second, P(labels[0]) needs a human
@@ -60,6 +61,7 @@ class ModelCard:
                 side=int(document["input"]["side"]),
                 channels=int(document["input"]["channels"]),
                 temperature=float(document["calibration"]["temperature"]),
+                shift=float(document["calibration"].get("shift", 0.0)),
                 conformal_threshold=_optional(document.get("conformal"), "threshold"),
                 doubt_threshold=_optional(document.get("doubt"), "threshold"),
                 doubt_band=_band(document.get("doubt")),
@@ -86,6 +88,8 @@ class ModelCard:
             problems.append(f"its input is {self.side} px with {self.channels} channels")
         if not 0 < self.temperature < math.inf:
             problems.append(f"its temperature is {self.temperature}")
+        if not math.isfinite(self.shift):
+            problems.append(f"its shift is {self.shift}")
         numbers = (self.conformal_threshold, self.doubt_threshold, self.decision_threshold, self.outlier_threshold)
         if not all(number is None or math.isfinite(number) for number in (*numbers, *(self.doubt_band or ()))):
             problems.append("one of its thresholds is no finite number")

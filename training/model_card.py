@@ -173,9 +173,11 @@ def _basis(card: Mapping[str, Any]) -> str:
 
 
 def _answers(card: Mapping[str, Any]) -> list[str]:
+    shift = card["calibration"].get("shift")
+    shifted = f", the first label's logit moved by {shift}" if shift else ""
     found = [
-        f"Scores are the network's probabilities at temperature {card['calibration']['temperature']}. The label's own "
-        "score is the confidence."
+        f"Scores are the network's probabilities at temperature {card['calibration']['temperature']}{shifted}. The "
+        "label's own score is the confidence."
     ]
     if decision := card["decision"]:
         found.append(

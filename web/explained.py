@@ -58,9 +58,10 @@ def scaling_sentence(answer: ModelAnswer) -> str:
     if not calibration.get("fitted_on"):
         return "The network's own probabilities, not calibrated."
     images = f", which fitted best on {calibration['images']} images" if calibration.get("images") else ""
-    return (
-        f"Calibrated: its logits divided by {float(calibration['temperature']):g}{images} ({calibration['fitted_on']})."
-    )
+    shift = float(calibration.get("shift") or 0.0)
+    shifted = f", the first one's moved by {shift:g}" if shift else ""
+    divided = f"its logits divided by {float(calibration['temperature']):g}{shifted}"
+    return f"Calibrated: {divided}{images} ({calibration['fitted_on']})."
 
 
 def _word(label: str) -> str:

@@ -100,6 +100,28 @@ def test_a_root_mean_square_of_several_maps_has_places_too(classes: int) -> None
     assert np.allclose(maps.mean(axis=(1, 2)), expected_means(model, probabilities), rtol=1e-3, atol=1e-3)
 
 
+def test_a_place_speaks_by_its_share_of_each_root_mean_square() -> None:
+    import keras
+
+    model = linear_network(3, padding="same")
+    mapped = with_activation_map(model)
+    assert mapped is not None
+    squares = [layer.output for layer in model.layers if layer.name.startswith("squared_")]
+    found = [np.asarray(each, dtype=np.float64) for each in keras.Model(model.input, squares)(pictures())]
+    gamma, beta, mean, variance = model.get_layer("pool_norm").get_weights()
+    weights, _ = model.layers[-1].get_weights()
+    scale = gamma / np.sqrt(variance + model.get_layer("pool_norm").epsilon)
+    kernel = weights * scale[:, np.newaxis]
+    expected = np.zeros((4, 16, 16, 3)) + (beta - mean * scale) @ weights
+    for squared in found:
+        root = np.sqrt(squared.mean(axis=(1, 2), keepdims=True))
+        places = squared.reshape(4, 16, squared.shape[1] // 16, 16, squared.shape[2] // 16, -1).mean(axis=(2, 4))
+        expected += (places / root) @ kernel[: squared.shape[3]]
+        kernel = kernel[squared.shape[3] :]
+    expected -= expected.mean(axis=3, keepdims=True)
+    assert np.allclose(np.asarray(mapped(pictures())[1]), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_every_engine_gives_the_same_map(tmp_path: Path) -> None:
     mapped = with_activation_map(network(3))
     assert mapped is not None

@@ -111,6 +111,12 @@ def test_the_decision_is_taken_after_calibration() -> None:
     assert (answer.label, answer.confidence) == ("fractured", pytest.approx(0.25))
 
 
+def test_a_shift_moves_the_first_label_after_the_temperature() -> None:
+    row = np.array([[0.1, 0.9]])  # odds of 1 : 3 at temperature 2, times three
+    answer = all_good(row, **BINARY, decision=DECISION, calibration={"temperature": 2.0, "shift": np.log(3)})[0]
+    assert answer.scores == pytest.approx({"fractured": 0.5, "not-fractured": 0.5})
+
+
 def test_the_label_is_in_its_set_though_another_class_alone_reaches_the_threshold() -> None:
     answer = all_good(np.array([[0.3, 0.7]]), **BINARY, decision=DECISION, conformal={"threshold": 0.5})[0]
     assert answer.prediction_set == ("not-fractured", "fractured")

@@ -53,6 +53,7 @@ def test_a_card_without_a_field_names_it(field: str) -> None:
         ({"calibration": {"temperature": 0}}, "its temperature is 0"),
         ({"calibration": {"temperature": float("nan")}}, "its temperature is nan"),
         ({"calibration": {"temperature": float("inf")}}, "its temperature is inf"),
+        ({"calibration": {"temperature": 1, "shift": float("nan")}}, "its shift is nan"),
         ({"calibration": {}}, "incomplete or wrong: KeyError"),
         ({"labels": 7}, "incomplete or wrong: TypeError"),
         ({"labels": "spiral"}, "incomplete or wrong: TypeError"),

@@ -14,6 +14,7 @@ from training.calibrate import (
     Calibration,
     conformal_threshold,
     fit_calibration,
+    fit_temperature_and_shift,
     sensitivity_threshold,
     size_from_frequencies,
     turning_point,
@@ -108,6 +109,31 @@ def test_the_turning_point_is_where_answers_are_right_as_often_as_wrong() -> Non
 def given_by(calibration: Calibration, probabilities: np.ndarray, labels: list[str]) -> list[Answer]:
     card = calibration.on(make_card(labels=labels))
     return [answer for answer in answers(Outputs(probabilities), card) if answer]
+
+
+def test_a_temperature_and_a_shift_of_the_first_class_are_found_again() -> None:
+    honest, targets = simulate(np.random.default_rng(8), 20_000, 2, 1.0)
+    # What calibration has to undo: logits halved, then the first class made likelier by 0.7 nats.
+    crooked = calibrate(honest, 2.0, 0.7)
+    temperature, shift = fit_temperature_and_shift(crooked, targets)
+    assert temperature == pytest.approx(0.5, rel=0.05)
+    assert shift == pytest.approx(-1.4, rel=0.05)  # the shift is halved and doubled again
+    assert np.allclose(calibrate(crooked, temperature, shift), honest, atol=0.03)
+    document = fit_calibration(crooked, targets, decides=True).document(["a", "b"], "valid", targets)
+    assert document["calibration"] == {
+        "method": "temperature and shift",
+        "temperature": temperature,
+        "shift": shift,
+        "fitted_on": "valid",
+        "images": 20_000,
+    }
+
+
+def test_without_a_decision_there_is_no_shift() -> None:
+    probabilities, targets = simulate(np.random.default_rng(9), 500, 3)
+    found = fit_calibration(probabilities, targets, decides=False)
+    assert found.shift == 0
+    assert "shift" not in found.document(["a", "b", "c"], "valid", targets)["calibration"]
 
 
 def test_the_ten_class_calibration_of_an_overconfident_network() -> None:
