@@ -73,6 +73,8 @@ def _all_layers(model: Any) -> Iterator[Any]:
 
 def _settle(norm: Any) -> None:
     """Make the normalisation an addition where a layer before it can take its factor; else a factor and an addition."""
+    if not (norm.scale and norm.center):
+        return  # it has no place of its own for either
     scale, offset = factors(norm)
     before = _layer_before(norm)
     if before is not None:
@@ -83,9 +85,8 @@ def _settle(norm: Any) -> None:
         # A depthwise kernel is (height, width, channels, multiplier); its outputs are counted over the last two.
         before.set_weights([kernel * scale.reshape(kernel.shape[2:] if _is_depthwise(before) else -1), *bias])
         scale = np.ones_like(scale)
-    beginning = ([scale] if norm.scale else []) + ([offset] if norm.center else [])
     # The variance is what makes the root 1 when epsilon is added.
-    norm.set_weights([*beginning, np.zeros_like(scale), np.full_like(scale, 1 - norm.epsilon)])
+    norm.set_weights([scale, offset, np.zeros_like(scale), np.full_like(scale, 1 - norm.epsilon)])
 
 
 def factors(norm: Any) -> tuple[Floats32, Floats32]:
@@ -107,7 +108,7 @@ def _layer_before(norm: Any) -> Any | None:
     # Keras tells by which calls layers are joined in no other way.
     before = {id(node.parent_nodes[0].operation): node.parent_nodes[0].operation for node in norm._inbound_nodes}
     (layer, *others) = before.values()
-    if others or not isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D) or not (norm.scale and norm.center):
+    if others or not isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
         return None
     leads_here = all(node.operation is norm for node in layer._outbound_nodes)
     return layer if leads_here and layer.activation is activations.linear else None

@@ -322,12 +322,13 @@ def _distance(features: Any, distance: Distance, name: str) -> Any:
 
 
 def _shift(features: Any, mean: Floats, deviation: Floats, name: str) -> Any:
-    """Subtract and divide; a layer that normalises batches does so once its statistics are given."""
+    """Subtract and divide, as one factor and one addition: a variance may be too small for half precision."""
     from keras import layers
 
-    layer = layers.BatchNormalization(epsilon=0.0, center=False, scale=False, trainable=False, name=f"{name}_scaled")
+    layer = layers.BatchNormalization(epsilon=0.0, trainable=False, name=f"{name}_scaled")
     shifted = layer(features)
-    layer.set_weights([mean.astype(np.float32), (deviation**2).astype(np.float32)])
+    none, one = np.zeros_like(mean), np.ones_like(mean)
+    layer.set_weights([each.astype(np.float32) for each in (1 / deviation, -mean / deviation, none, one)])
     return shifted
 
 

@@ -28,7 +28,7 @@ from training.cross_validated import (
 )
 from training.data import Dataset
 from training.evaluate import Evaluation, Without, evaluate_bundle, figures_by, leave_out, run_all
-from training.half_precision import hold_in_half, round_weights, save_small
+from training.half_precision import hold_in_half, save_small
 from training.judged import short_figures
 from training.model_card import card_document, readme
 from training.outlier import with_outlier_score
@@ -146,7 +146,7 @@ class _Press:
         # First, for it refuses what cannot be calibrated, and all else takes minutes.
         basis = out_of_fold_basis(self._publication.run, self._publication.dataset)
         network = self._with_further_outputs()
-        round_weights(network)
+        hold_in_half(network)  # what was added
         save_small(network, self._staging / "model.keras")
         valid = self._load_valid()
         reference = self._outputs("keras", valid)
