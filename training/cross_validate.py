@@ -19,7 +19,7 @@ from training.pictures import Pictures
 from training.progress import Progress
 from training.recipe import LAST_EPOCH, Recipe
 from training.run_folder import RunFolder
-from training.solving import Features
+from training.solving import Features, answers_from_features
 from training.teaching import Lessons
 from training.train import Options, begin_features, begin_lessons, fit, load_split
 
@@ -73,9 +73,13 @@ def _out_of_fold(
         progress.begin(f"predicting fold {number} of {options.folds}", 2)
         network: Any = keras.saving.load_model(part.best_file, compile=False, safe_mode=True)
         held.append(held_out)
+        images = pictures.images[held_out]
+        known = None if features is None else answers_from_features(network, features, images)
         for mirrored in (False, True):
-            images = pictures.images[held_out]
-            answers = network.predict(images[:, :, ::-1] if mirrored else images, batch_size=16, verbose=0)
+            if known is None:
+                answers = network.predict(images[:, :, ::-1] if mirrored else images, batch_size=16, verbose=0)
+            else:
+                answers = known[int(mirrored)]
             predicted[mirrored].append(np.asarray(answers, dtype=np.float64))
             progress.step()
     order = np.argsort(np.concatenate(held))

@@ -206,6 +206,32 @@ def put_in(model: Any, layer: Layer) -> None:
         model.get_layer(PROBABILITIES).set_weights([layer.weights, layer.bias])
 
 
+def answers_from_features(model: Any, features: Features, images: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+    """Return what a solved network answers, without sending pictures through its backbone once more.
+
+    Args:
+        model: The network, solved.
+        features: Has measured the pictures, as they are first and mirrored next.
+        images: (N, side, side, 1) uint8.
+
+    Returns:
+        (2, N, classes): of the pictures and of their mirror images. None where too few views were measured.
+    """
+    measured = features.of(images)
+    if measured.shape[1] < 2:
+        return None
+    norm = model.get_layer(POOL_NORM)
+    _, _, mean, variance = norm.get_weights()  # factor and addition are 1 and 0, see `put_in`
+    if any(layer.name == FIRST_PROBABILITY for layer in model.layers):
+        weights, bias = model.get_layer(FIRST_PROBABILITY).get_weights()
+        # A sigmoid of one number is a softmax of it and 0.
+        weights, bias = np.hstack([weights, np.zeros_like(weights)]), np.append(bias, np.zeros_like(bias))
+    else:
+        weights, bias = model.get_layer(PROBABILITIES).get_weights()
+    layer = Layer(mean, variance, weights, bias)
+    return np.stack([_answers(layer, measured[:, view], float(norm.epsilon)) for view in range(2)])
+
+
 def _answers(layer: Layer, features: Floats32, epsilon: float) -> NDArray[np.float64]:
     standard = (features - layer.mean) / np.sqrt(layer.variance + epsilon)
     return np.asarray(np.exp(log_softmax(standard @ layer.weights + layer.bias, axis=1)), dtype=np.float64)

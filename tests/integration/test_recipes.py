@@ -220,6 +220,9 @@ def _assert_predicted_by_its_own_fold(run: Path, found: OutOfFold, data: Path) -
         pixels = decode(files[found.sha256[index]].read_bytes(), max_pixels=10**6)
         picture = to_model_input(pixels, side=32, channels=1)[np.newaxis]
         assert model.predict(picture, verbose=0)[0] == pytest.approx(found.probabilities[index], abs=1e-4)
+        assert found.mirrored is not None
+        mirrored = model.predict(picture[:, :, ::-1], verbose=0)[0]
+        assert mirrored == pytest.approx(found.mirrored[index], abs=1e-4)
 
 
 def test_what_is_solved_for_is_solved_in_every_fold(
