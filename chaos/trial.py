@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -197,13 +197,7 @@ class Trial:
         )
         body = head.encode() + content + f"\r\n--{boundary}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-        connection = http.client.HTTPConnection("127.0.0.1", self.settings.port, timeout=30)
-        try:
-            connection.request("POST", "/api/v1/radiographs", body, headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+        return self._ask("POST", "/api/v1/radiographs", body, headers, seconds=30)
 
     # what has become of it
 
@@ -239,13 +233,24 @@ class Trial:
 
     def _get(self, path: str) -> int | None:
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.settings.port, timeout=5)
-            connection.request("GET", path)
-            status = connection.getresponse().status
-            connection.close()
+            return self._ask("GET", path, seconds=5)[0]
         except (OSError, http.client.HTTPException):
             return None
-        return status
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float,
+    ) -> tuple[int, bytes]:
+        """Ask the page; its connection is closed however that ends, a time that is over included."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.settings.port, timeout=seconds)) as connection:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from kombu.connection import Connection
 
 from core.broker_sight import Bells, BrokerSight
 from core.errors import BrokerUnavailable
-from core.queue import app, count_bells
+from core.queue import app, count_bells, release
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +61,16 @@ class BrokerWatch:
                 connection = connection or app.connection_for_read()
                 self._note(count_bells(connection))
             except BrokerUnavailable:
-                _release(connection)
+                release(connection)
                 connection = None
                 self._note(None)
             except Exception:  # whatever kombu says of a connection that died; this thread has to go on
                 log.debug("The look at the broker failed.", exc_info=True)
-                _release(connection)
+                release(connection)
                 connection = None
                 self._note(None)
             time.sleep(_LOOK_SECONDS)
-        _release(connection)
+        release(connection)
 
     def _note(self, bells: Bells | None) -> None:
         with self._looked:
@@ -82,12 +82,3 @@ class BrokerWatch:
             since = 0.0 if self._untaken_since is None else at - self._untaken_since
             self._sight, self._sight_at = BrokerSight(bells is not None, bells, since), at
             self._looked.notify_all()
-
-
-def _release(connection: Connection | None) -> None:
-    if connection is None:
-        return
-    try:
-        connection.release()  # type: ignore[no-untyped-call]
-    except Exception:  # it is gone either way
-        log.debug("A dead connection could not be closed in order.", exc_info=True)

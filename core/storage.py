@@ -185,7 +185,7 @@ class FolderStore:
         """
         try:
             with os.scandir(self.incoming) as entries:
-                paths = sorted(Path(entry) for entry in entries)
+                paths = sorted(Path(entry) for entry in entries if entry.is_file(follow_symlinks=False))
         except FileNotFoundError:
             return []  # nothing was ever written
         return [f"{self.incoming.name}/{path.name}" for path in paths if _is_old(path)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import io
 import os
 import shutil
 import sqlite3
+import sys
 import tempfile
 import time
 import warnings
@@ -49,6 +51,29 @@ def skip_at_home(reason: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(f"{reason} (CI never skips)")
     pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """What a module leaves open in cycles fails its last test, not whichever runs when the collector comes by."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        if isinstance(item, pytest.Function):
+            item.funcargs.clear()  # they would be held until the next module has begun
+        left = collect()
+        gc.freeze()  # what is still in use stays: looked through again and again, it costs seconds where TensorFlow is
+        if left:
+            pytest.fail(f"{item.path.name} has left to the garbage collector:\n" + "\n".join(left), pytrace=False)
+
+
+def collect() -> list[str]:
+    """Collect garbage; return what finalizers complained about."""
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.setattr(sys, "unraisablehook", lambda found: said.append(f"{found.exc_value!r}"))
+        gc.collect()
+    return said
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+import pynetdicom.ae
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, _config, build_context
@@ -27,12 +28,15 @@ from core.ingest import Ingest
 from core.settings import Settings
 from core.storage import FolderStore
 from tests.conftest import wait_until
+from worker.dicom.pieces import ClosedSocket
 from worker.dicom.quiet import silence
 from worker.dicom.role import receive
 from worker.dicom.server import open_door
 from worker.dicom.storing import SOP_CLASSES, Storing
 
 PATIENCE = 60
+#: A client's connection; pynetdicom's own stays open where the receiver is not there, or has gone.
+pynetdicom.ae.AssociationSocket = ClosedSocket  # type: ignore[attr-defined]
 
 
 class Receiver:
@@ -93,7 +97,10 @@ def associated(
     finally:
         if association.is_established:
             association.release()
-        wait_until(lambda: not association.is_alive(), within_seconds=PATIENCE, what="the client's thread ends")
+        threads = association, association.dul
+        wait_until(
+            lambda: not any(map(threading.Thread.is_alive, threads)), within_seconds=PATIENCE, what="the client ends"
+        )
 
 
 @dataclass(frozen=True)

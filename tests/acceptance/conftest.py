@@ -74,7 +74,11 @@ class Installation:
             self.process = subprocess.Popen(
                 [*COMMAND, "up"], env=self.environment, cwd=PROJECT, stdout=output, stderr=output, text=True
             )
-        wait_until(lambda: self.has_ended() or "is ready" in self.said(), within_seconds=60, what="up is ready")
+        try:
+            wait_until(lambda: self.has_ended() or "is ready" in self.said(), within_seconds=120, what="up is ready")
+        except AssertionError:
+            self.stop()  # nobody else would
+            raise
         assert not self.has_ended(), self.said()
 
     def said(self) -> str:

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from core.database import Database
 from core.home import prepare_home
 from core.ingest import Incoming, Ingest
-from core.queue import app, configuration, ring
+from core.queue import app, configuration, hang_up, ring
 from core.records.intake import Intake, Submission
 from core.records.workers import living
 from core.settings import Settings
@@ -223,6 +223,7 @@ def talking_to(settings: Settings) -> Iterator[None]:
     try:
         yield
     finally:
+        hang_up()
         app.conf.update(before)
 
 

@@ -93,7 +93,8 @@ def test_a_purged_queue_does_not_strand_the_work(installation: Installation, red
     installation.take_in(*(draw_radiograph(seed) for seed in range(5)))
     with talking_to(installation.settings):
         assert announced() == 1
-        app.control.purge()
+        with app.connection_for_write() as connection:
+            app.control.purge(connection=connection)
         assert announced() == 0
     installation.start("beat")
     installation.start_worker()

@@ -35,10 +35,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 #: dcmtk's commands lie beside each other; pynetdicom's are modules.
 DCMTK = shutil.which("dcmsend")
 CLIENTS = ["pynetdicom", *(["dcmtk"] if DCMTK else [])]
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # see test_dicom_receiver
-    pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
-]
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture

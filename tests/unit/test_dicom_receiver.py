@@ -44,7 +44,6 @@ from tests.conftest import add_model, wait_until
 from tests.dicom_cases import MADE, MAX_PIXELS
 from tests.dicom_files import CAPTURE, dataset, ramp
 from tests.dicom_sending import PATIENCE, Answered, Receiver, associated, header, receiving, send, send_one
-from tests.unit.web_fixtures import left_to_the_collector
 from worker.dicom.pieces import Bounded, Messages
 from worker.dicom.server import open_door
 from worker.dicom.storing import (
@@ -60,17 +59,6 @@ from worker.dicom.storing import (
 
 DX, MR = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.4"
 STATUSES = {"wrong-modality": WRONG_CLASS, "too-large": OUT_OF_RESOURCES}
-
-
-#: pynetdicom's client leaves a socket open whose other side has gone.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def collected() -> Iterator[None]:
-    yield
-    with left_to_the_collector():
-        pass
 
 
 @pytest.fixture(scope="module")

@@ -51,6 +51,21 @@ def test_taken_files_that_nobody_recorded_go_back_into_the_inbox(desk: Desk) -> 
     assert len(desk.arrivals()) == 2
 
 
+def test_what_a_person_put_into_processing_goes_into_the_inbox(desk: Desk) -> None:
+    (desk.settings.processing / "hand.png").write_bytes(draw_radiograph(1))
+    (desk.settings.processing / "QUILLFEATHER" / "left").mkdir(parents=True)
+    for seed in (2, 3):
+        (desk.settings.processing / "QUILLFEATHER" / "left" / f"{seed}.png").write_bytes(draw_radiograph(seed))
+    assert found(desk) == {}  # it may still be on its way
+    let_pass(desk, 600)
+    verdict = found(desk, fix=True)["unrecorded files"]
+    assert verdict.found is not None
+    assert "QUILLFEATHER" not in str(verdict)
+    assert verdict.well
+    assert desk.below(desk.settings.inbox) == ["hand.png", "left/2.png", "left/3.png"]
+    assert desk.in_processing() == []
+
+
 def test_files_whose_work_has_ended_are_moved_on(desk: Desk) -> None:
     desk.drop("hand.png", draw_radiograph(1))
     desk.take()
@@ -110,6 +125,23 @@ def test_a_lost_original_is_brought_back_from_its_copy(desk: Desk, harm: Callabl
     assert found(desk, deep=True) == {}
 
 
+def test_an_original_that_cannot_be_brought_back_keeps_no_other_from_it(desk: Desk) -> None:
+    for seed in (1, 2, 3):
+        desk.drop(f"{seed}.png", draw_radiograph(seed))
+    desk.take()
+    desk.classify()
+    desk.inbox.settle()
+    for number in (1, 2, 3):
+        path_of(desk, number).unlink()
+    path_of(desk, 1).mkdir()  # nothing can be written there
+    left = found(desk, fix=True)["originals"].left
+    assert left is not None
+    assert left.examples == ("radiograph 1",)
+    assert left.words.startswith("1 radiograph without the original")
+    assert "Is a directory" in left.words
+    assert path_of(desk, 3).is_file()
+
+
 def test_a_lost_original_of_dicom_is_brought_back_without_the_patients_name(desk: Desk) -> None:
     for number in (1, 2):
         desk.drop(f"{number}.dcm", dicom(ramp() // number, PatientName="QUILLFEATHER", PatientID=str(number)))
@@ -162,6 +194,15 @@ def test_half_written_files_are_deleted_when_their_writers_must_be_dead(desk: De
     assert verdict.found.count == 1
     assert found(desk, fix=True)["half-written files"].well
     assert [path.name for path in incoming.iterdir()] == ["young"]
+
+
+def test_a_folder_among_half_written_files_is_left_alone(desk: Desk) -> None:
+    store_of(desk).incoming.mkdir(parents=True)
+    (store_of(desk).incoming / "mine").mkdir()
+    (store_of(desk).incoming / "00ff").write_bytes(b"half")
+    let_pass(desk, 2 * SAFE_AGE_SECONDS)
+    assert found(desk, fix=True)["half-written files"].well
+    assert [path.name for path in store_of(desk).incoming.iterdir()] == ["mine"]
 
 
 def test_files_without_a_row_are_deleted_only_when_old_and_only_when_told(desk: Desk) -> None:

@@ -101,7 +101,17 @@ def messages_of(association: Association) -> Messages:
     return messages
 
 
-class BoundedSocket(AssociationSocket):
+class ClosedSocket(AssociationSocket):
+    """A connection that is closed in the end."""
+
+    def _shutdown_socket(self) -> None:
+        """Close it also where the other side has gone already: pynetdicom then leaves it open."""
+        super()._shutdown_socket()
+        if self.socket is not None:
+            self.socket.close()
+
+
+class BoundedSocket(ClosedSocket):
     """A connection whose pieces are no longer than was agreed, and come within a time."""
 
     def __init__(self, made: AssociationSocket, *, most_bytes: int, seconds: float) -> None:
@@ -138,9 +148,3 @@ class BoundedSocket(AssociationSocket):
         """
         if self.assoc.requestor.primitive is None:
             self.assoc.dul.to_user_queue.put(None)
-
-    def _shutdown_socket(self) -> None:
-        """Close it also where the other side has gone already: pynetdicom then leaves it open."""
-        super()._shutdown_socket()
-        if self.socket is not None:
-            self.socket.close()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from core.database import Database
+from core.errors import FractureError
 from core.records.upkeep import EXAMPLES
 from core.records.workers import living
 from core.settings import Settings
 from core.store import Store
 from core.words import counted
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -70,3 +74,19 @@ class Check:
     name: str
     examine: Callable[[Premises], Ailment | None]
     mend: Callable[[Premises], object] | None = None
+
+
+def mend_each(found: Iterable[_Found], mend: Callable[[_Found], object]) -> None:
+    """Mend one after another; one that cannot be mended keeps none of the others from it.
+
+    Raises:
+        FractureError: One could not be mended; so does `OSError`. The first one's is raised in the end.
+    """
+    first: FractureError | OSError | None = None
+    for each in found:
+        try:
+            mend(each)
+        except (FractureError, OSError) as error:
+            first = first or error
+    if first is not None:
+        raise first

@@ -7,7 +7,7 @@ by themselves. Two doctors at once, and one beside a working system, do no harm.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import FractureError
 from worker.doctor.ailments import Ailment, Check, Premises
@@ -58,7 +58,9 @@ def _mend(check: Check, premises: Premises) -> Ailment | None:
         if check.mend:
             check.mend(premises)
     except (FractureError, OSError) as error:
-        return _unanswered(error)
+        why, left = _unanswered(error), _look(check, premises)
+        # What could not be mended is named, with the first cause; all else was.
+        return left and replace(left, words=left.words if left.words == why.words else f"{left.words} {why.words}")
     return _look(check, premises)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,13 +14,14 @@ from core.ingest import Ingest
 from core.records.settling import Settled, known_claims, long_ended, opened_claims, recorded_lately
 from core.storage import SAFE_AGE_SECONDS
 from worker.custody import Processing, file_below
-from worker.doctor.ailments import Ailment, Check, Premises
+from worker.doctor.ailments import Ailment, Check, Premises, mend_each
 from worker.inbox import Inbox, put_away
 from worker.moving import move_aside
 from worker.sidecars import leave_with
 
 #: The inbox process tries again after at most half a minute, and moves finished files within seconds.
 _PATIENCE_SECONDS = 120.0
+_CLAIM = re.compile(r"[0-9a-f]{16}")
 
 
 def _examine_watching(premises: Premises) -> Ailment | None:
@@ -52,20 +54,28 @@ def _examine_unrecorded(premises: Premises) -> Ailment | None:
     return Ailment.of(
         "file",
         "taken from the inbox, and recorded by nobody.",
-        [f"processing/{claim.name}" for claim in _unrecorded(premises)],
+        [*(_named(claim) for claim in _unrecorded(premises)), *("in processing/ itself" for _ in _loose(premises))],
         remedy="puts them back into the inbox, from which they are taken anew",
     )
 
 
 def _put_back(premises: Premises) -> None:
     """Safe beside an inbox process that knows them: it drops a claim whose file is gone, and takes the file anew."""
-    for claim in _unrecorded(premises):
-        path = file_below(claim)
-        if path is not None:
-            with suppress(FileNotFoundError):  # another doctor was faster
-                back = move_aside(path, premises.settings.inbox, path.relative_to(claim))
-                leave_with(claim, back, premises.settings.failed, path.relative_to(claim))
-            _remove_empty_tree(claim)
+    settings = premises.settings
+
+    def put_back(claim: Path) -> None:
+        with suppress(FileNotFoundError):  # another doctor was faster
+            while (path := file_below(claim)) is not None:  # several where a person made the folder
+                back = move_aside(path, settings.inbox, path.relative_to(claim))
+                leave_with(claim, back, settings.failed, path.relative_to(claim))
+        _remove_empty_tree(claim)
+
+    def put_back_loose(path: Path) -> None:
+        with suppress(FileNotFoundError):
+            move_aside(path, settings.inbox, Path(path.name))
+
+    mend_each(_unrecorded(premises), put_back)
+    mend_each(_loose(premises), put_back_loose)
 
 
 def _examine_leftover(premises: Premises) -> Ailment | None:
@@ -100,6 +110,18 @@ def _unrecorded(premises: Premises) -> list[Path]:
             known |= opened_claims(session, [claim for claim in claims if claim not in known])
         found += [premises.settings.processing / claim for claim in claims if claim not in known]
     return [claim for claim in found if _is_quiet(file_below(claim), patience)]
+
+
+def _named(claim: Path) -> str:
+    """Name a claim; a folder that a person made may be called like a patient."""
+    return f"processing/{claim.name}" if _CLAIM.fullmatch(claim.name) else "in a folder of processing/ that is no claim"
+
+
+def _loose(premises: Premises) -> list[Path]:
+    """Return files that a person put into `processing/` instead of into the inbox; nobody looks for them there."""
+    with os.scandir(premises.settings.processing) as entries:
+        files = sorted(Path(entry) for entry in entries if entry.is_file(follow_symlinks=False))
+    return [path for path in files if not path.name.startswith(".") and _is_quiet(path, _PATIENCE_SECONDS)]
 
 
 def _leftover(premises: Premises) -> list[Settled]:

@@ -14,7 +14,7 @@ from core.pseudonyms import Pseudonyms
 from core.records.upkeep import Original, known_contents, originals
 from core.retention import discard
 from core.storage import SAFE_AGE_SECONDS, key_of
-from worker.doctor.ailments import Ailment, Check, Premises
+from worker.doctor.ailments import Ailment, Check, Premises, mend_each
 
 _PAGE = 1000
 #: Originals looked at together: a bucket answers several nearly as fast as one.
@@ -40,16 +40,17 @@ def _bring_back(premises: Premises) -> None:
     sizes = {original.bytes for original in wanted.values()}
     settings = premises.settings
     in_place = (settings.inbox,) if settings.inbox_read_only else ()
-    for path in _files_below(settings.done, settings.failed, settings.processing, *in_place):
-        if not wanted:
-            return
+
+    def compare(path: Path) -> None:
         try:
-            data = path.read_bytes() if path.stat().st_size in sizes else b""
+            data = path.read_bytes() if wanted and path.stat().st_size in sizes else b""
         except OSError:
-            continue  # moved on meanwhile
+            return  # moved on meanwhile
         original = wanted.pop(hashlib.sha256(data).hexdigest(), None)
         if original is not None:
             _restore(premises, original, data)
+
+    mend_each(_files_below(settings.done, settings.failed, settings.processing, *in_place), compare)
 
 
 def _restore(premises: Premises, original: Original, data: bytes) -> None:
@@ -88,8 +89,7 @@ def _examine_forgotten(premises: Premises) -> Ailment | None:
 
 
 def _delete_forgotten(premises: Premises) -> None:
-    for digest in _forgotten(premises):
-        discard(premises.database, premises.store, digest)
+    mend_each(_forgotten(premises), lambda digest: discard(premises.database, premises.store, digest))
 
 
 def _examine_copies(premises: Premises) -> Ailment | None:
