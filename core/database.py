@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
+from sqlalchemy import Connection, Engine, Insert, create_engine, event, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, NoSuchModuleError, OperationalError
@@ -20,7 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from core.errors import ConfigurationError, DatabaseUnavailable
-from core.tables import Base
+from core.tables import Base, table_of
 
 #: A writer waits this long for another; measured: four processes that write without pause wait under a second.
 SQLITE_BUSY_SECONDS = 30.0
@@ -108,26 +109,41 @@ def parse_url(text: str) -> URL:
     raise ConfigurationError(f"FRACTURE_DATABASE_URL names {backend!r}; only sqlite and postgresql are supported.")
 
 
+_CLOCK = select(func.clock_timestamp())
+
+
 def now(session: Session) -> datetime:
     """Return the time by the database's clock, which judges leases: one clock for all workers."""
     if session.get_bind().dialect.name == "sqlite":
         return datetime.now(UTC)
-    at: datetime = session.execute(select(func.clock_timestamp())).scalar_one()
+    at: datetime = session.execute(_CLOCK).scalar_one()
     return at
 
 
 def append(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
     """Insert rows that nobody reads back, without the bookkeeping that objects need; for what every batch writes."""
     if rows:
-        session.execute(insert(Base.metadata.tables[table.__tablename__]), rows)
+        session.execute(_inserting(table), rows)
 
 
 def insert_ignoring(session: Session, table: type[Base], rows: list[dict[str, Any]]) -> None:
     """Insert rows; those that hit a unique key are left as they are."""
     if not rows:
         return
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
+    session.execute(_inserting_unless_known(table, session.get_bind().dialect.name), rows)
+
+
+@cache
+def _inserting(table: type[Base]) -> Insert:
+    return insert(table_of(table))
+
+
+@cache
+def _inserting_unless_known(table: type[Base], dialect: str) -> Insert:
+    into = table_of(table)
+    if dialect == "sqlite":
+        return sqlite.insert(into).on_conflict_do_nothing()
+    return postgresql.insert(into).on_conflict_do_nothing()
 
 
 def sqlite_file(url: URL) -> Path | None:

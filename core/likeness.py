@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.near_duplicates import SIDE, Thumbnails, find_near_duplicates, perceptual_hashes
+from core.near_duplicates import SIDE, Thumbnails, find_near_duplicates, upright_hashes
 
 #: Bands of a hash, and the bits of each.
 BANDS, BAND_BITS = 4, 16
@@ -29,7 +29,7 @@ def fingerprint(pixels: NDArray[np.uint8]) -> int:
     """
     # Reduced by whole numbers first: half the time for the same hash but for a bit or so.
     small = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0))
-    return int(perceptual_hashes(small[np.newaxis])[0, 0])
+    return int(upright_hashes(small[np.newaxis])[0])
 
 
 def bands(mark: int) -> tuple[int, ...]:

@@ -32,6 +32,8 @@ _WHOLE_SHIFT = 5  # pixels at half the side: how far two pictures may lie apart 
 _TILE_SHIFT = 2  # pixels: how far a tile may lie from where the whole put it
 _CHUNK = 256  # pairs, rows of hashes, or pictures being blurred, in memory at once
 _HASH_SIDE = 32  # pixels of the picture that is hashed
+#: The eight slowest waves of the cosine transform (DCT-II), down and across; the others are not looked at.
+_WAVES = np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(_HASH_SIDE) + 1) / (2 * _HASH_SIDE)).astype(np.float32)
 
 Floats = NDArray[np.float32]
 Thumbnails = NDArray[np.uint8]
@@ -60,20 +62,33 @@ def thumbnail(pixels: NDArray[np.uint8]) -> Thumbnails:
 
 
 def perceptual_hashes(thumbnails: Thumbnails) -> NDArray[np.uint64]:
-    """Return (8, N) 64-bit hashes of (N, SIDE, SIDE) thumbnails, in each of the eight orientations, upright first.
+    """Return (8, N) 64-bit hashes of (N, SIDE, SIDE) thumbnails, in each of the eight orientations, upright first."""
+    small = _hashed_size(thumbnails)
+    return np.stack([_hashes(view) for view in _orientations(small)])
+
+
+def upright_hashes(thumbnails: Thumbnails) -> NDArray[np.uint64]:
+    """Return the (N,) hashes of these thumbnails as they stand: the first row of `perceptual_hashes`."""
+    return _hashes(_hashed_size(thumbnails))
+
+
+def _hashed_size(thumbnails: Thumbnails) -> Floats:
+    """Return (N, side, side) of the pictures that are hashed."""
+    side, step = _HASH_SIDE, SIDE // _HASH_SIDE
+    small: Floats = thumbnails.reshape(-1, side, step, side, step).mean(axis=(2, 4), dtype=np.float32)
+    return small
+
+
+def _hashes(small: Floats) -> NDArray[np.uint64]:
+    """Return (N,) hashes of (N, side, side) pictures.
 
     Source: the DCT hash of Zauner 2010, Implementation and Benchmarking of Perceptual Image Hash Functions, with the
     constant term left in its place and out of the median.
     """
-    side, step = _HASH_SIDE, SIDE // _HASH_SIDE
-    small = thumbnails.reshape(-1, side, step, side, step).mean(axis=(2, 4), dtype=np.float32)
-    # The eight slowest waves of the cosine transform (DCT-II), down and across; the others are not looked at.
-    waves = np.cos(np.pi * np.outer(np.arange(8), 2 * np.arange(side) + 1) / (2 * side)).astype(np.float32)
-    hashes = []
-    for view in _orientations(small):
-        low = (waves @ view @ waves.T).reshape(len(small), 64)
-        hashes.append(np.packbits(low > np.median(low[:, 1:], axis=1, keepdims=True), axis=1))
-    return np.stack(hashes).view(np.uint64)[:, :, 0]
+    low = (_WAVES @ small @ _WAVES.T).reshape(len(small), 64)
+    median = np.sort(low[:, 1:], axis=1)[:, 31, np.newaxis]  # of 63; `np.median` costs ten times as much
+    bits: NDArray[np.uint8] = np.packbits(low > median, axis=1)
+    return bits.view(np.uint64)[:, 0]
 
 
 def find_near_duplicates(thumbnails: Thumbnails, groups: Sequence[int] | None = None) -> list[NearDuplicate]:

@@ -120,6 +120,17 @@ def sentence_of(flags: Sequence[str]) -> str | None:
     return f"{start}: {reasons}"
 
 
+def _share(mask: NDArray[np.bool_]) -> float:
+    """Return the share of pixels that are set: what `mean` says, at a fifth of its time."""
+    return np.count_nonzero(mask) / mask.size
+
+
+def _shares(mask: NDArray[np.bool_], *, axis: int) -> NDArray[np.float64]:
+    """Return the share of set pixels along an axis of at most `_SIDE`: what `mean` says, at half its time."""
+    shares: NDArray[np.float64] = mask.view(np.uint8).sum(axis=axis, dtype=np.uint16) / mask.shape[axis]
+    return shares
+
+
 def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = pixels.shape
     share = min(1.0, _SIDE / max(height, width))
@@ -132,7 +143,7 @@ def _is_blank(levels: _Levels, counts: NDArray[np.float64]) -> bool:
     if np.searchsorted(below, 0.99) - np.searchsorted(below, 0.01) < _LEAST_RANGE:
         return True
     around = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:]
-    return bool((np.abs(4 * levels[1:-1, 1:-1] - around) >= _LEAST_DETAIL).mean() < 0.01)
+    return _share(np.abs(4 * levels[1:-1, 1:-1] - around) >= _LEAST_DETAIL) < 0.01
 
 
 def _has_hues(chroma: NDArray[np.int16]) -> bool:
@@ -151,18 +162,18 @@ def _inside(levels: _Levels) -> tuple[slice, slice]:
 
 
 def _uneven(rows: _Levels) -> slice:
-    middle = rows.mean(axis=1, dtype=np.float32).astype(np.int16)
-    uneven = np.flatnonzero((np.abs(rows - middle[:, np.newaxis]) > _MARGIN_NOISE).mean(axis=1) > 0.04)
+    middle = (rows.sum(axis=1, dtype=np.int32) // rows.shape[1]).astype(np.int16)
+    uneven = np.flatnonzero(_shares(np.abs(rows - middle[:, np.newaxis]) > _MARGIN_NOISE, axis=1) > 0.04)
     return slice(int(uneven[0]), int(uneven[-1]) + 1) if len(uneven) else slice(0, len(rows))
 
 
 def _is_text(levels: _Levels, counts: NDArray[np.float64]) -> bool:
     background = int(np.convolve(counts, np.ones(2 * _BACKGROUND + 1), "same").argmax())
     away = np.abs(levels - background)
-    if (away <= _BACKGROUND).mean() < _TEXT_BACKGROUND:
+    if _share(away <= _BACKGROUND) < _TEXT_BACKGROUND:
         return False
     steps = np.maximum(np.abs(np.diff(levels, axis=1))[:-1], np.abs(np.diff(levels, axis=0))[:, :-1])
-    if (steps > _FOREGROUND).mean() < _TEXT_STEPS:
+    if _share(steps > _FOREGROUND) < _TEXT_STEPS:
         return False
     foreground = thick = away > _FOREGROUND
     for _ in range(_THICKNESS):
@@ -199,7 +210,7 @@ def _has_line(levels: _Levels, lightest: int) -> bool:
     height, width = levels.shape
     if min(height, width) < _LEAST_SIDE // 2:
         return False
-    changes = (np.abs(levels[:, 2:] - levels[:, :-2]) >= _LINE_STEP).mean(axis=0)
+    changes = _shares(np.abs(levels[:, 2:] - levels[:, :-2]) >= _LINE_STEP, axis=0)
     first, last = int(_LINE_MARGIN * width), int((1 - _LINE_MARGIN) * width)
     for place in first + np.flatnonzero(changes[first:last] >= _LINE_SHARE):
         sides = levels[:, :place], levels[:, place + 3 :]

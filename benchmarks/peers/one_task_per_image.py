@@ -13,19 +13,11 @@ from typing import Any
 import numpy as np
 from celery import Celery
 from PIL import Image
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table, create_engine, insert
+from sqlalchemy import create_engine, insert
+
+from benchmarks.peers.answers import answers
 
 app = Celery("peer", broker=os.environ["PEER_BROKER_URL"])
-tables = MetaData()
-answers = Table(
-    "answers",
-    tables,
-    Column("id", Integer, primary_key=True),
-    Column("path", String),
-    Column("label", String),
-    Column("confidence", Float),
-    Column("stored_at", Float),
-)
 engine = create_engine(os.environ["PEER_DATABASE_URL"])
 LABELS = os.environ["PEER_LABELS"].split(",")
 

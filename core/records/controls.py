@@ -10,13 +10,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import Session
 
 from core.database import insert_ignoring, now
 from core.errors import IntakePaused
 from core.records.events import Event, record_events
-from core.tables import ControlRow
+from core.tables import ControlRow, table_of
 
 INTAKE, WORKERS = "intake", "workers"
 LONGEST_HOST, LONGEST_NOTE = 128, 500
@@ -81,10 +81,14 @@ def paused_hosts(session: Session, hosts: Collection[str]) -> set[str]:
     return {host for host in hosts if any(pause.host in (None, host) for pause in found)}
 
 
+#: Made once, since it is asked so often.
+_CONTROLS = table_of(ControlRow)
+_PAUSED = select(_CONTROLS.c.name).where(_CONTROLS.c.name.in_([bindparam("all"), bindparam("own")])).limit(1)
+
+
 def worker_is_paused(session: Session, host: str) -> bool:
     """Whether the workers of a machine take no work; asked before every claim, so it reads a key or two."""
-    names = [WORKERS, _name(WORKERS, host)]
-    return session.scalars(select(ControlRow.name).where(ControlRow.name.in_(names)).limit(1)).first() is not None
+    return session.scalars(_PAUSED, {"all": WORKERS, "own": _name(WORKERS, host)}).first() is not None
 
 
 def intake_pause(session: Session) -> Pause | None:

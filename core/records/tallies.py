@@ -17,6 +17,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from core.answers import Answer
+from core.database import append
 from core.tables import TallyRow
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -113,7 +114,7 @@ class Tally:
 def record_tally(session: Session, model_version_id: int, tally: Tally, at: datetime) -> None:
     """Append what one batch adds."""
     row = {"model_version_id": model_version_id, "day": at.date(), "figures": tally.document()}
-    session.execute(insert(TallyRow), [row])
+    append(session, TallyRow, [row])
 
 
 def fold_tallies(session: Session) -> int:

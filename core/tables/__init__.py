@@ -3,7 +3,7 @@
 Times are UTC and aware. Identifiers are integers. `migrations/` builds the same tables; a test compares the two.
 """
 
-from core.tables.base import Base, Id, UtcDateTime
+from core.tables.base import Base, Id, UtcDateTime, table_of
 from core.tables.likenesses import LikenessRow, LookAlikeRow
 from core.tables.operations import ControlRow, CounterRow, EventRow, IdempotencyKeyRow, MinuteRow, WorkerRow
 from core.tables.people import TokenRow, UserRow
@@ -47,4 +47,5 @@ __all__ = [
     "UtcDateTime",
     "WorkerRow",
     "folded",
+    "table_of",
 ]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.pictures import Pictures
+from benchmarks.pipeline import running_peer
 from cli.commands.bench import bench
+from core.bundle import Bundle
+from core.settings import MODELS_FOLDER
 
 
 def run(*arguments: str) -> dict[str, Any]:
@@ -38,6 +45,20 @@ def test_the_pipeline_is_measured_against_bare_loop_and_peer(monkeypatch: pytest
     for system in ("system", "system on PostgreSQL and Redis"):
         for other in ("bare loop", "one task per image"):
             assert part["figures"][f"{system} / {other}"]["median"] > 0
+
+
+@pytest.mark.long
+def test_each_network_meets_a_peer_of_its_own(tmp_path: Path) -> None:
+    # given two peers after each other in one process, as `bench pipeline` starts one for each bundle
+    bundle, pictures = Bundle.open(next(MODELS_FOLDER.glob("fracture/*"))), Pictures(None)
+    for number in range(2):
+        place = tmp_path / str(number)
+        with running_peer(place / "peer", bundle) as classify:
+            # when each is given as many files, then each has answers of its own to all of them and to no others
+            assert classify(pictures.write(place / "files", 2)) > 0
+            with closing(sqlite3.connect(place / "peer" / "answers.db")) as connection:
+                paths = [path for (path,) in connection.execute("SELECT path FROM answers ORDER BY path")]
+        assert paths == [str(path) for path in sorted((place / "files").iterdir())]
 
 
 @pytest.mark.long

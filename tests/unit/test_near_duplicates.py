@@ -7,7 +7,7 @@ import pytest
 from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 
-from core.near_duplicates import SIDE, _blurred, find_near_duplicates, perceptual_hashes
+from core.near_duplicates import SIDE, _blurred, find_near_duplicates, perceptual_hashes, upright_hashes
 
 
 @pytest.fixture
@@ -28,6 +28,10 @@ def test_a_hash_is_the_sign_of_scipys_slowest_waves(noise: np.ndarray) -> None:
     low = dctn(small, axes=(1, 2))[:, :8, :8].reshape(5, 64)
     bits = np.packbits(low > np.median(low[:, 1:], axis=1, keepdims=True), axis=1).view(np.uint64)[:, 0]
     assert (perceptual_hashes(noise)[0] == bits).all()
+
+
+def test_the_upright_hash_is_the_first_of_the_eight(noise: np.ndarray) -> None:
+    assert (upright_hashes(noise) == perceptual_hashes(noise)[0]).all()
 
 
 def test_noise_is_like_no_other_noise(noise: np.ndarray) -> None:
