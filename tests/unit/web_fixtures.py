@@ -118,11 +118,17 @@ class Site:
                 session, model_version_ids=models or (1, 2, 3), limit=100, lease_seconds=60, worker="worker@test:1"
             )
 
-    def classify(self, label: str = "spiral", confidence: float = 0.7, labels: tuple[str, ...] = LABELS) -> None:
+    def classify(
+        self,
+        label: str = "spiral",
+        confidence: float = 0.7,
+        labels: tuple[str, ...] = LABELS,
+        flags: tuple[str, ...] = (),
+    ) -> None:
         """Answer all that waits, as a worker would."""
         rest = (1 - confidence) / (len(labels) - 1)
         scores = {each: confidence if each == label else rest for each in labels}
-        answer = Answer(label, confidence, scores, (label,), ("doubtful",) if confidence < 0.5 else ())
+        answer = Answer(label, confidence, scores, (label,), flags or (("doubtful",) if confidence < 0.5 else ()))
         while claim := self.claim():
             self._store(claim, [Outcome(job=job, answer=answer, engine="litert") for job in claim.jobs])
 
