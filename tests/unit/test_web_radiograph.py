@@ -87,7 +87,7 @@ def test_a_model_that_nobody_calibrated_is_not_called_calibrated(site: Site) -> 
 def test_flags_are_sentences(site: Site) -> None:
     site.take_in(1)
     site.classify("spiral", 0.4)
-    assert "The model is unsure; a person should look." in shown(site)
+    assert "Unsure which kind; a person should look." in shown(site)
 
 
 def test_the_history_names_what_happened_and_who_did_it(site: Site) -> None:

@@ -132,12 +132,14 @@ class Site:
         while claim := self.claim():
             self._store(claim, [Outcome(job=job, answer=answer, engine="litert") for job in claim.jobs])
 
-    def classify_only(self, model: int, label: str, confidence: float, labels: tuple[str, ...]) -> None:
+    def classify_only(
+        self, model: int, label: str, confidence: float, labels: tuple[str, ...], flags: tuple[str, ...] = ()
+    ) -> None:
         """Answer what waits for one model."""
         scores = {each: confidence if each == label else (1 - confidence) / (len(labels) - 1) for each in labels}
         claim = self.claim(model)
         assert claim is not None
-        answer = Answer(label, confidence, scores, (label,), ())
+        answer = Answer(label, confidence, scores, (label,), flags)
         self._store(claim, [Outcome(job=job, answer=answer, engine="litert") for job in claim.jobs])
 
     def fail(self, code: str = "unreadable", words: str = "The picture data are cut off.") -> None:
