@@ -15,6 +15,7 @@ from core.errors import BrokerUnavailable, NotFound
 from core.records import controls
 from core.records.counters import job_counts
 from core.records.jobs import cancel_jobs, retry_jobs
+from core.records.workers import known_hosts
 from core.tables import JobStatus, SubmissionRow
 
 log = logging.getLogger(__name__)
@@ -86,9 +87,17 @@ def cancel(
 
 
 def pause(database: Database, target: str, *, actor: str, host: str | None = None, note: str = "") -> bool:
-    """Pause the intake or workers; return whether that changed anything."""
+    """Pause the intake or workers; return whether that changed anything.
+
+    Raises:
+        NotFound: No worker of that machine is known: a slip in its name would leave its workers at work.
+    """
     with database.transaction() as session:
-        return controls.pause(session, target, actor=actor, host=host, note=note)
+        changed = controls.pause(session, target, actor=actor, host=host, note=note)
+        if changed and host is not None and host not in (known := known_hosts(session)):
+            others = f"known: {', '.join(known)}" if known else "no worker has been heard of lately"
+            raise NotFound(f"No worker of a machine {host!r} is known; {others}. Nothing was paused.")
+        return changed
 
 
 def resume(database: Database, announce: Announce, target: str, *, actor: str, host: str | None = None) -> bool:

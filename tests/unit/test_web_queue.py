@@ -137,6 +137,10 @@ def test_a_paused_intake_refuses_every_door_and_says_until_when(site: Site) -> N
 
 
 def test_pausing_by_the_api_says_what_is_paused(site: Site) -> None:
+    unknown = site.client.post(f"{QUEUE}/pause", json={"target": "workers", "host": "ward-7"})
+    assert (unknown.status_code, unknown.json["code"]) == (404, "not-found")
+    with site.database.transaction() as session:
+        beat(session, Identity("worker", "ward-7", 1), engine="litert")
     answer = site.client.post(f"{QUEUE}/pause", json={"target": "workers", "host": "ward-7"})
     assert (answer.status_code, answer.json["changed"]) == (200, True)
     assert [(each["target"], each["host"]) for each in answer.json["paused"]] == [("workers", "ward-7")]
