@@ -54,6 +54,22 @@ def test_without_a_broker_the_database_still_tells_and_it_says_that_the_broker_i
     assert document["failures"][0].keys() == answered["failures"][0].keys()
 
 
+def test_counts_and_rates_are_called_answers_since_each_model_gives_one(here: Site) -> None:
+    here.add_model("whether", task="fracture", labels=("fractured", "not-fractured"))
+    here.take_in(1)
+    here.classify()
+
+    text = run("queue").output
+    page = here.client.get("/queue").text
+
+    assert "Answers, one of each model to each radiograph" in text
+    assert "Answers/s over 1, 5, 60 min: 0.0" in text
+    assert json.loads(run("queue", "--json").stdout)["done"] == 2
+    assert "each active model owes each radiograph one" in page
+    assert "answers/s" in page
+    assert "mages/s" not in text + page
+
+
 def test_everything_fits_into_80_columns(here: Site) -> None:
     with here.database.transaction() as session:
         for pid in (30780, 4194304):
