@@ -6,7 +6,9 @@ back; and the files are on this machine, so that the answer is about this machin
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from core.errors import Unavailable
@@ -26,7 +28,7 @@ def show_life(runtime: Path, role: str) -> None:
     mark = _mark(runtime, role)
     beside = mark.with_suffix(".new")  # a reader in the middle of a write would find nothing
     try:
-        beside.write_text(repr(time.monotonic()))
+        beside.write_text(f"{time.monotonic()!r} {os.getpid()}")
         beside.replace(mark)
     except OSError:
         return
@@ -37,6 +39,16 @@ def forget_life(runtime: Path, role: str) -> None:
     _mark(runtime, role).unlink(missing_ok=True)
 
 
+def forget_killed(runtime: Path) -> None:
+    """Take back the notes of processes that are gone and could not do so themselves."""
+    for role in ROLES:
+        with suppress(OSError):
+            shown_at_by = _mark(runtime, role).read_text().split()
+            if len(shown_at_by) != 2 or not Path("/proc", shown_at_by[1]).exists():
+                forget_life(runtime, role)
+                _mark(runtime, role).with_suffix(".new").unlink(missing_ok=True)
+
+
 def seconds_since_life(runtime: Path, role: str) -> float:
     """Return how long ago a role's loop last turned on this machine.
 
@@ -45,8 +57,8 @@ def seconds_since_life(runtime: Path, role: str) -> float:
     """
     try:
         # The steady clock is the machine's, the same for all processes, and begins anew with it (Linux).
-        shown_at = float(_mark(runtime, role).read_text())
-    except (OSError, ValueError):
+        shown_at = float(_mark(runtime, role).read_text().split()[0])
+    except (OSError, ValueError, IndexError):
         raise NoSignOfLife(f"No {role} runs on this machine with these settings.") from None
     ago = time.monotonic() - shown_at  # looked at after the mark, which would else seem to be of the future
     if ago < 0:

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import IO, cast
 
@@ -115,6 +115,29 @@ def members(stream: IO[bytes], limits: Limits) -> Iterator[Incoming]:
         if data is not None and is_archive(data[:BEGINNING]):
             problem, data = UnsupportedFormat("An archive within an archive is not unpacked."), None
         yield Incoming(name=entry.name, data=data, size=entry.size, problem=problem)
+
+
+def taken_apart(
+    stream: IO[bytes], name: str, size: int, limits: Limits, *, expect: Callable[[int], object] | None = None
+) -> Iterator[Incoming]:
+    """Yield the files of an archive that somebody sends, or the archive itself with why it cannot be used.
+
+    Args:
+        stream: The archive, which `is_archive`.
+        name: As given.
+        size: In bytes.
+        limits: What it may become.
+        expect: Is told how many files will come, before the first.
+    """
+    try:
+        contents = survey(stream, limits)
+        if expect is not None:
+            expect(contents.files)
+        for member in members(stream, limits):
+            yield replace(member, private=contents.with_dicom)
+    except RejectedImage as problem:
+        # Nothing but its name says whose pictures it holds.
+        yield Incoming(name=name, data=None, size=size, problem=problem)
 
 
 def _entries(stream: IO[bytes], limits: Limits) -> Iterator[_Entry | None]:

@@ -84,8 +84,10 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", settle_seconds=0.1, rescan_seconds=0.5)
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    settings = Settings(home=tmp_path / "home", settle_seconds=0.1, rescan_seconds=0.5)
+    yield settings
+    shutil.rmtree(settings.runtime, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

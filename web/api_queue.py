@@ -10,7 +10,7 @@ from core.records.priorities import set_priority
 from core.records.results import get_radiograph
 from web.identity import actor_words
 from web.openapi import PREFIX, Blueprint, tagged
-from web.orders import CauseParameters, PauseParameters, PriorityParameters
+from web.orders import CancelParameters, CauseParameters, PauseParameters, PriorityParameters
 from web.parts import parts
 from web.queue import MINUTES_A_BAR, history_now
 from web.schemas.queue import Changed, PauseChanged, QueueHistory
@@ -37,9 +37,10 @@ def post_retry(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.post("/queue/cancel", tags=_QUEUE)
+@blueprint.arguments(CancelParameters, location="json")
 @blueprint.response(200, Changed)
-def post_cancel() -> dict[str, Any]:
-    """Take back everything that waits. What runs is finished."""
+def post_cancel(_asked: dict[str, Any]) -> dict[str, Any]:
+    """Take back everything that waits, if that is said; 422 otherwise. What runs is finished."""
     return {"jobs": orders.cancel(parts().database, actor=actor_words())}
 
 

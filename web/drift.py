@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -11,7 +12,9 @@ from sqlalchemy.orm import Session
 from core.database import now
 from core.drift import LEAST_COUNT, Reference, Week, sentences, weeks_of
 from core.records.agreement import weekly_disagreement
+from core.records.fractures import FRACTURE_TASK
 from core.records.models import ModelVersion, list_models, model_cards
+from core.records.suspected import weekly_suspected
 from core.records.tallies import monday_of, weekly
 from web.openapi import PREFIX, tagged
 from web.openapi import Blueprint as DescribedBlueprint
@@ -24,6 +27,17 @@ described.after_request(tagged)
 
 #: What is looked back on: this week and those before it.
 _WEEKS = 8
+
+
+@dataclass(frozen=True)
+class ModelWeeks:
+    """One model's weeks beside its card."""
+
+    model: ModelVersion
+    reference: Reference | None
+    weeks: list[Week]
+    sentences: list[str]  # what of the last week is outside
+    compared: str  # which radiographs, a sentence
 
 
 @blueprint.get("/drift")
@@ -39,30 +53,50 @@ def get_drift() -> dict[str, Any]:
     return {
         "models": [
             {
-                "model": model.full_name,
-                "reference": reference,
-                "sentences": sentences(weeks, reference),
-                "weeks": [{"week": week.monday, "answers": week.answers, "figures": week.figures} for week in weeks],
+                "model": each.model.full_name,
+                "reference": each.reference,
+                "compared": each.compared,
+                "sentences": each.sentences,
+                "weeks": [
+                    {"week": week.monday, "answers": week.answers, "figures": week.figures} for week in each.weeks
+                ],
             }
-            for model, reference, weeks, _ in _active_models()
+            for each in _active_models()
         ]
     }
 
 
-def _active_models() -> list[tuple[ModelVersion, Reference | None, list[Week], list[str]]]:
+def _active_models() -> list[ModelWeeks]:
     with parts().database.reading() as session:
         cards = model_cards(session)
-        return [_weeks(session, model, cards[model.id]) for model in list_models(session) if model.active]
+        active = [model for model in list_models(session) if model.active]
+        binary = max(
+            (model for model in active if model.task == FRACTURE_TASK), key=lambda model: model.id, default=None
+        )
+        return [_weeks(session, model, cards[model.id], binary) for model in active]
 
 
-def _weeks(
-    session: Session, model: ModelVersion, card: dict[str, Any]
-) -> tuple[ModelVersion, Reference | None, list[Week], list[str]]:
+def _weeks(session: Session, model: ModelVersion, card: dict[str, Any], binary: ModelVersion | None) -> ModelWeeks:
     since = monday_of(now(session).date()) - timedelta(weeks=_WEEKS - 1)
     reference = Reference.of(card)
-    weeks = weeks_of(
-        reference,
-        weekly(session, model.id, since=since),
-        weekly_disagreement(session, model.full_name, since=datetime.combine(since, time(), UTC)),
+    if model.task == FRACTURE_TASK or binary is None:
+        tallies, judge = weekly(session, model.id, since=since), None
+    else:
+        tallies, judge = weekly_suspected(session, model.id, binary.id, since=since), binary.id
+    begin = datetime.combine(since, time(), UTC)
+    weeks = weeks_of(reference, tallies, weekly_disagreement(session, model.full_name, since=begin, suspected_by=judge))
+    return ModelWeeks(model, reference, weeks, sentences(weeks, reference), _compared(model, binary))
+
+
+def _compared(model: ModelVersion, binary: ModelVersion | None) -> str:
+    if model.task == FRACTURE_TASK:
+        return "Compared are all radiographs that it answered."
+    if binary is None:
+        return (
+            "Compared are all radiographs that it answered, unbroken bones too, of which its card knows none: no model "
+            "of the binary question is active that would tell them apart."
+        )
+    return (
+        f"Compared are only radiographs on which {binary.full_name} suspects a fracture: its card is about broken "
+        "bones, and it names a kind for the others too."
     )
-    return model, reference, weeks, sentences(weeks, reference)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.preprocessing import GEOMETRY
 from core.records.details import ModelAnswer
-from core.records.fractures import FRACTURE_TASK, fracture_probability
+from core.records.fractures import FRACTURE_TASK, affirms, fracture_probability
 from web.words import chance_words, label_words, listed
 
 
@@ -21,6 +21,21 @@ def chance_sentence(answer: ModelAnswer) -> str:
     if calibrated:
         return f"{words}, on pictures like those that the model was calibrated on."
     return f"{words}, if the model knew how sure it may be; nobody has compared that with the truth (not calibrated)."
+
+
+def decision_sentence(answer: ModelAnswer) -> str:
+    """Say from which probability on a fracture is suspected; nothing for models of other questions."""
+    if answer.task != FRACTURE_TASK or answer.prediction is None:
+        return ""
+    decision = answer.card.get("decision") or {}
+    if decision.get("threshold") is None:
+        return "A fracture is suspected where it is more likely than not; the model's card sets no other threshold."
+    threshold = float(decision["threshold"])
+    least = threshold if affirms(str(decision.get("label"))) else 1 - threshold
+    # With a digit more than the probability itself, which would else seem to be the threshold on both sides of it.
+    words = f"A fracture is suspected from a probability of {least * 100:.1f} % on, the threshold on the model's card"
+    wanted = decision.get("sensitivity_wanted")
+    return f"{words}, chosen to find {chance_words(float(wanted))} fractures." if wanted else f"{words}."
 
 
 def set_sentence(answer: ModelAnswer) -> str:

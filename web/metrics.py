@@ -112,7 +112,7 @@ def _queue(figures: QueueFigures) -> Iterator[Any]:
         value=figures.oldest_waiting_seconds or 0.0,
     )
     yield GaugeMetricFamily(
-        "fracture_images_per_second", "Jobs done, over the last minute.", value=figures.images_per_second
+        "fracture_images_per_second", "Answers a second, over the last minute.", value=figures.images_per_second
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError, validates_schema
+from marshmallow import Schema, ValidationError, fields, pre_load, validates_schema
 
 from core.records.controls import INTAKE, LONGEST_HOST, LONGEST_NOTE, WORKERS
 from core.records.priorities import HIGHEST, LOWEST
 from web.kinds import Choice, Number, Words
+from web.openapi import Body
+from web.problems import NothingNamed
 
 
 class CauseParameters(Schema):
@@ -20,6 +22,25 @@ class CauseParameters(Schema):
         description = "Which failures."
 
     code = Words("Only of this cause, also what pauses for it; else everything that failed.", 64)
+
+
+class CancelParameters(Body):
+    """That everything is meant: an empty body is a slip, and would take back the work of a whole night."""
+
+    class Meta:
+        """For the document."""
+
+        description = "That everything is meant."
+
+    all = fields.Boolean(
+        required=True, metadata={"description": "True: everything that waits; there is no other order.", "enum": [True]}
+    )
+
+    @pre_load
+    def _meant(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if data.get("all") is not True and data.get("all") != "true":  # as a form says it
+            raise NothingNamed
+        return data
 
 
 class PauseParameters(Schema):

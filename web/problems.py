@@ -77,6 +77,12 @@ class TooOften(FractureError):
         self.wait_seconds = wait_seconds
 
 
+class NothingNamed(FractureError):
+    """Taking back everything that waits has to be said: send {"all": true}."""
+
+    code = "nothing-named"
+
+
 class NothingToRetry(FractureError):
     """No job of this radiograph has failed, been set aside or been cancelled."""
 
@@ -95,6 +101,7 @@ _STATUS: tuple[tuple[type[FractureError], int], ...] = (
     (OriginalDeleted, 410),
     (TooMuchAtOnce, 413),
     (NoFiles, 422),
+    (NothingNamed, 422),
     (KeyReused, 422),
     (RejectedImage, 422),
     (TooOften, 429),

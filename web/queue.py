@@ -13,7 +13,7 @@ from core.records.priorities import set_priority
 from core.records.results import get_radiograph
 from core.words import counted
 from web.identity import actor_words
-from web.orders import CauseParameters, PauseParameters, PriorityParameters
+from web.orders import CancelParameters, CauseParameters, PauseParameters, PriorityParameters
 from web.parameters import read
 from web.parts import parts
 from web.plot import plotted
@@ -42,7 +42,11 @@ def post_retry() -> Response:
 
 @blueprint.post("/queue/cancel")
 def post_cancel() -> Response:
-    """Take back everything that waits."""
+    """Take back everything that waits.
+
+    Errors: 422 it is not said that everything is meant.
+    """
+    read(CancelParameters, request.form)
     jobs = orders.cancel(parts().database, actor=actor_words())
     return _told(f"{counted(jobs, 'job was', 'jobs were')} cancelled.")
 

@@ -16,7 +16,7 @@ from core.records.results import get_radiograph
 from core.records.reviews import may_read_second, reviews_for
 from core.records.trail import history_of
 from core.tables import ENDED, FIRST, JobStatus
-from web.explained import chance_sentence, preparation_sentence, scaling_sentence, set_sentence
+from web.explained import chance_sentence, decision_sentence, preparation_sentence, scaling_sentence, set_sentence
 from web.identity import actor_words
 from web.kinds import Words
 from web.parameters import read
@@ -25,7 +25,9 @@ from web.reader import possible_reader
 from web.trail import by_whom, what_happened
 
 blueprint = Blueprint("radiograph", __name__)
-for _words in (chance_sentence, preparation_sentence, scaling_sentence, set_sentence, by_whom, what_happened):
+for _words in (chance_sentence, decision_sentence, set_sentence, preparation_sentence, scaling_sentence):
+    blueprint.add_app_template_filter(_words)
+for _words in (by_whom, what_happened):
     blueprint.add_app_template_filter(_words)
 
 #: The newest ones that the page lists; a file that comes again every minute has no end of them.

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from flask import request
@@ -14,8 +13,7 @@ from marshmallow import Schema
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import FileStorage
 
-from core.archives import is_archive, limits_of, members, survey
-from core.errors import RejectedImage
+from core.archives import is_archive, limits_of, taken_apart
 from core.ingest import BEGINNING, Incoming, displayable
 from core.records.intake import Intake, Submission
 from core.settings import Settings
@@ -76,13 +74,7 @@ def received(files: Sequence[FileStorage], settings: Settings) -> Iterator[Incom
             data = file.stream.read() if size <= settings.max_file_bytes else None
             yield Incoming(name=name, data=data, size=size, beginning=beginning)
             continue
-        try:
-            contents = survey(file.stream, limits)
-            for member in members(file.stream, limits):
-                yield replace(member, private=contents.with_dicom)
-        except RejectedImage as problem:
-            # Nothing but its name says whose pictures it holds.
-            yield Incoming(name=name, data=None, size=size, problem=problem)
+        yield from taken_apart(file.stream, name, size, limits)
 
 
 def take_upload(source: Source, *, also: Callable[[Session, Intake], None] | None = None) -> Intake:

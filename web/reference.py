@@ -14,12 +14,13 @@ blueprint = Blueprint("reference", __name__)
 
 @dataclass(frozen=True)
 class Member:
-    """A parameter, a form field, or a key of an answer."""
+    """A parameter, a form field, or a key of a body or an answer."""
 
     name: str
     kind: str  # in words, such as "number from 0 to 1"
     description: str
     shape: str = ""  # the name of the shape that the key holds, if it is one of ours
+    needed: bool = False  # of what is sent: without it the request is refused
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Operation:
     summary: str
     description: str
     parameters: tuple[Member, ...]
-    form: tuple[Member, ...]
+    sent: tuple[Member, ...]  # of the body
+    is_json: bool  # else it is a form
+    may_be_empty: bool  # no key of the body is needed
     answers: tuple[tuple[str, str, str], ...]  # status, words, name of the shape
 
 
@@ -39,30 +42,37 @@ class Operation:
 def reference_page() -> str:
     """Show what the API's document says."""
     document = document_of(current_app)
+    schemas = document["components"]["schemas"]
     groups: dict[str, list[Operation]] = {}
     for path, item in document["paths"].items():
         for method in (name for name in ("get", "post", "put", "delete") if name in item):
-            operation = _operation(method, path, item[method], item.get("parameters", []))
+            operation = _operation(method, path, item[method], item.get("parameters", []), schemas)
             groups.setdefault(item[method]["tags"][0], []).append(operation)
-    shapes = {
-        name: (schema.get("description", ""), _members(schema))
-        for name, schema in document["components"]["schemas"].items()
-    }
+    shapes = {name: (schema.get("description", ""), _members(schema)) for name, schema in schemas.items()}
     return render_template("reference.html", groups=groups, shapes=shapes)
 
 
-def _operation(method: str, path: str, given: dict[str, Any], shared: list[dict[str, Any]]) -> Operation:
-    forms: list[dict[str, Any]] = list(given.get("requestBody", {}).get("content", {}).values())
+def _operation(
+    method: str, path: str, given: dict[str, Any], shared: list[dict[str, Any]], shapes: dict[str, Any]
+) -> Operation:
+    ((media_type, body),) = (given.get("requestBody", {}).get("content") or {"": {}}).items()
+    schema = body.get("schema", {})
+    # What is sent as JSON is a shape of its own; a reader wants to see it where it is sent.
+    sent = _members(shapes.get(_referred(schema), schema), of_request=True)
     return Operation(
         method=method.upper(),
         path=path,
         summary=given["summary"],
         description=given.get("description", "").replace("`", ""),
         parameters=tuple(
-            Member(one["name"], kind_words(one["schema"]), one.get("description", ""))
+            Member(
+                one["name"], kind_words(one["schema"]), one.get("description", ""), needed=one.get("required", False)
+            )
             for one in [*shared, *given.get("parameters", [])]
         ),
-        form=_members(forms[0]["schema"]) if forms else (),
+        sent=sent,
+        is_json=media_type == "application/json",
+        may_be_empty=not any(member.needed for member in sent),
         answers=tuple(
             (status, answer["description"].replace("`", ""), _shape_of(answer))
             for status, answer in given["responses"].items()
@@ -71,9 +81,10 @@ def _operation(method: str, path: str, given: dict[str, Any], shared: list[dict[
     )
 
 
-def _members(schema: dict[str, Any]) -> tuple[Member, ...]:
+def _members(schema: dict[str, Any], *, of_request: bool = False) -> tuple[Member, ...]:
+    needed = schema.get("required", []) if of_request else []
     return tuple(
-        Member(name, kind_words(given), given.get("description", ""), _referred(given))
+        Member(name, kind_words(given), given.get("description", ""), _referred(given), name in needed)
         for name, given in schema.get("properties", {}).items()
     )
 
@@ -109,6 +120,8 @@ def kind_words(schema: dict[str, Any]) -> str:
         words = words.replace("array", f"list of {'objects' if inner == 'object' else inner + 's'}")
     if schema.get("maximum", 2**60) < 2**60:
         words += f" from {schema['minimum']} to {schema['maximum']}"
-    if "default" in schema:
+    if "maxLength" in schema:
+        words += f" of at most {schema['maxLength']} characters"
+    if schema.get("default") not in (None, ""):
         words += f"; {schema['default']} if not given"
     return words

@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 
 from flask import Flask
 
+from core.answers import DOUBTFUL, UNLIKE_RADIOGRAPHS
+from core.doubts import KIND, WHETHER, doubts
 from core.plausibility import WORDS, sentence_of
 from core.records.failures import MOST_COUNTED
-from core.records.fractures import affirms, fracture_probability
+from core.records.fractures import FRACTURE_TASK, affirms, fracture_probability
+from core.records.results import Result
 from core.records.submissions import SubmissionState
 from core.tables import FIRST, JobStatus, Source
 from core.words import counted
@@ -32,8 +35,8 @@ _SOURCE = {
     Source.DICOM: "DICOM receiver",
 }
 _FLAGS = {
-    "doubtful": "The model is unsure; a person should look.",
-    "unlike-radiographs": "Unlike the radiographs that the model knows; perhaps not a radiograph.",
+    DOUBTFUL: "The model is unsure; a person should look.",
+    UNLIKE_RADIOGRAPHS: "Unlike the radiographs that the model knows; perhaps not a radiograph.",
 }
 
 
@@ -80,8 +83,10 @@ def source_words(source: Source) -> str:
     return _SOURCE[source]
 
 
-def flag_words(flag: str) -> str:
-    """Explain a flag."""
+def flag_words(flag: str, task: str | None = None) -> str:
+    """Explain a flag; of a model whose task is known, doubt names the question."""
+    if flag == DOUBTFUL and task is not None:
+        return f"{label_words(WHETHER if task == FRACTURE_TASK else KIND)}; a person should look."
     if flag in WORDS:
         return f"{label_words(WORDS[flag])}."
     return _FLAGS.get(flag, label_words(flag))
@@ -90,6 +95,11 @@ def flag_words(flag: str) -> str:
 def unjudged_words(flags: Sequence[str]) -> str | None:
     """Say why an answer is no judgement of a radiograph: "Not judged as a radiograph: text or a plot"; else None."""
     return sentence_of(flags)
+
+
+def doubt_words(result: Result) -> list[str]:
+    """Say which questions a result is unsure of."""
+    return [f"{label_words(words)}." for words in doubts(result)]
 
 
 def network_flags(flags: Sequence[str]) -> list[str]:
@@ -162,7 +172,7 @@ def time_left_words(seconds: float | None) -> str:
 def add_filters(app: Flask) -> None:
     """Give the templates these words."""
     functions = (
-        *(percent, status_words, source_words, flag_words, unjudged_words, network_flags, label_words),
+        *(percent, status_words, source_words, flag_words, doubt_words, unjudged_words, network_flags, label_words),
         *(moment, duration, byte_size, fracture_probability, fracture_words, counted, at_most),
         *(progress_words, time_left_words, chance_words, reading_words),
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from core.settings import Settings
+from worker.emptied import Emptied
 from worker.moving import UNFINISHED, is_copy, move, move_aside, remove_empty
 from worker.settling import Look
 from worker.sidecars import KEPT_AS, leave_with, sidecar_of
@@ -33,6 +34,9 @@ class Custody(Protocol):
 
     def scanned(self) -> None:
         """Hear that `is_new` was asked about everything in the inbox."""
+
+    def tidy(self, now: float) -> None:
+        """Remove folders of the inbox that taking their files has emptied; `now`: of the monotonic clock."""
 
     def pass_over(self, path: Path, look: Look) -> None:
         """Remember that a file is not taken by itself."""
@@ -80,6 +84,7 @@ class Processing:
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._processing = settings, settings.processing
+        self._emptied = Emptied(settings.inbox, settings.settle_seconds)
 
     def recover(self) -> list[str]:
         """Remove what a crash left of copies from another file system."""
@@ -89,6 +94,7 @@ class Processing:
             claims = sorted(entry.name for entry in entries if entry.is_dir())
         for claim in claims:
             _remove_unfinished(self._processing / claim)
+        self._emptied.recover(self._settings.done, self._settings.failed)
         return claims
 
     def finish_copy(self, claim: str) -> bool:
@@ -118,6 +124,10 @@ class Processing:
     def scanned(self) -> None:
         """Nothing is remembered."""
 
+    def tidy(self, now: float) -> None:
+        """As `Emptied` says."""
+        self._emptied.tidy(now)
+
     def pass_over(self, path: Path, look: Look) -> None:
         """Nothing is remembered."""
 
@@ -132,6 +142,7 @@ class Processing:
             remove_empty(target.parent, self._processing)
             raise
         self.take_sidecar(claim, path)
+        self._emptied.note(path.parent)
         return claim, Look.at(target)
 
     def file_of(self, claim: str) -> tuple[Path, Path] | None:

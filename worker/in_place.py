@@ -49,6 +49,9 @@ class InPlace:
             self._files = {claim: path for claim, path in self._files.items() if path not in gone}
         self._seen = set()
 
+    def tidy(self, now: float) -> None:
+        """Nothing of the inbox is ours."""
+
     def pass_over(self, path: Path, look: Look) -> None:
         """Look at it again only when it was changed."""
         self._taken[path] = look

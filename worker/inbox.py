@@ -89,6 +89,7 @@ class Inbox:
             OSError: The inbox is not there.
         """
         self.waiting.scan()
+        self._custody.tidy(time.monotonic())
 
     def look_at(self, path: Path, now: float) -> bool:
         """Look at one file, or at all files of a folder; return whether a file is ready to be taken."""

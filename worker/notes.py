@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from core.alive import forget_killed
 from core.records.evidence import Evidence
 
 #: Bytes of a note: it never grows, so that writing it cannot fail.
@@ -110,6 +111,23 @@ def forget_dead(runtime: Path) -> None:
         with suppress(OSError):
             if not Path("/proc", path.name).exists() and path.stat().st_mtime < time.time() - 3600:
                 path.unlink()
+
+
+def leave_runtime(runtime: Path) -> None:
+    """Remove the runtime folder when `up` has ended, or what of it nobody needs any more.
+
+    Notes of what was in hand are evidence that the next start looks for. What runs beside `up` goes on in this folder,
+    and keeps it.
+    """
+    forget_killed(runtime)
+    with suppress(OSError):
+        for path in notes_folder(runtime).iterdir():
+            note = read_note(runtime, int(path.name)) if path.name.isdigit() else None
+            if not Path("/proc", path.name).exists() and (note is None or not note.token):
+                path.unlink()
+    for folder in (notes_folder(runtime), runtime):
+        with suppress(OSError):  # it holds something, or was never made
+            folder.rmdir()
 
 
 def evidence_left_by(runtime: Path, worker: str, token: str) -> Evidence:

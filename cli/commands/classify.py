@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from cli.answer_lines import answer_lines
 from cli.environment import settings_here
 from core.answers import Answer, answers, with_words
 from core.bundle import Bundle, find_bundles
@@ -16,9 +17,8 @@ from core.engines.protocol import Classifier, load_classifier
 from core.errors import ModelNotFound, RejectedImage, UnreadableImage
 from core.ingest import too_large
 from core.named_files import read_named
-from core.plausibility import sentence_of
 from core.preprocessing import read_radiograph
-from core.records.fractures import FRACTURE_TASK, affirms, fracture_probability
+from core.records.fractures import FRACTURE_TASK
 from core.settings import Settings
 
 
@@ -43,9 +43,10 @@ def classify(files: tuple[Path, ...], model: str | None, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
     else:
         for entries in of_files:
-            unsuspected = any(_is_binary(entry) and not affirms(entry["label"]) for entry in entries)
             # A file that cannot be read is told once, not once for each model.
-            for line in dict.fromkeys(_line(entry, secondary=unsuspected) for entry in entries):
+            for line in dict.fromkeys(
+                answer_lines(entries[0]["name"], [(entry, _is_binary(entry)) for entry in entries])
+            ):
                 click.echo(line)
     if any(entry["error"] for entry in found):
         raise SystemExit(1)
@@ -107,20 +108,4 @@ def _answer(classifier: Classifier, path: Path, settings: Settings) -> Answer:
 
 
 def _is_binary(entry: dict[str, Any]) -> bool:
-    return entry["task"] == FRACTURE_TASK and entry["error"] is None
-
-
-def _line(entry: dict[str, Any], *, secondary: bool) -> str:
-    if entry["error"]:
-        return f"{entry['name']}: {entry['error']['words']} ({entry['error']['code']})"
-    flags = f"; {', '.join(entry['flags'])}" if entry["flags"] else ""
-    if unjudged := sentence_of(entry["flags"]):
-        return f"{entry['name']}: {unjudged} ({entry['label']} {entry['confidence']:.2f}, {entry['model']}{flags})"
-    if _is_binary(entry):
-        words = "fracture suspected" if affirms(entry["label"]) else "no fracture suspected"
-        probability = fracture_probability(entry["scores"])
-        return f"{entry['name']}: {words}, probability {probability:.2f} ({entry['model']}{flags})"
-    ranked = sorted(entry["scores"].items(), key=lambda item: -item[1])
-    others = [f"{label} {score:.2f}" for label, score in ranked if label != entry["label"]][:2]
-    label = f"{'if fractured: ' if secondary else ''}{entry['label']} {entry['confidence']:.2f}"
-    return f"{entry['name']}: {label} ({', '.join(others)}; {entry['model']}{flags})"
+    return bool(entry["task"] == FRACTURE_TASK)

@@ -10,7 +10,9 @@ import click
 
 from cli.environment import installation_here
 from cli.parameters import ROW_ID
+from core.answers import DOUBTFUL
 from core.dicom.signs import MEDIA_TYPE
+from core.doubts import KIND, WHETHER
 from core.errors import ConfigurationError, NotFound
 from core.ingest import too_large
 from core.named_files import read_named
@@ -113,6 +115,7 @@ def _words(result: Result, frames: int) -> str:
         return f"{which}{result.model}: {refusal}."
     others = [label for label in result.prediction_set if label != result.label]
     rest = f" Not ruled out: {', '.join(others)}." if others else ""
-    doubt = " The model is unsure; a person should look." if "doubtful" in result.flags else ""
+    unsure = WHETHER if result.fracture is not None and result.fracture.model == result.model else KIND
+    doubt = f" It is {unsure}; a person should look." if DOUBTFUL in result.flags else ""
     kind = "if fractured, " if result.kind_is_secondary else ""
     return f"{which}{result.model}: {kind}{result.label}, probability {result.confidence:.2f}.{rest}{doubt}"

@@ -16,7 +16,9 @@ from core.records.controls import INTAKE, LONGEST_HOST, LONGEST_NOTE, WORKERS
 def pause(target: str, host: str | None, note: str) -> None:
     """Pause the intake (inbox and uploads) or the workers, until `resume`, across restarts.
 
-    A worker finishes what it holds. Example: fracture-queue pause intake --note "moving the disk"
+    A worker finishes what it holds. A machine on which no worker was heard of lately is refused.
+
+    Example: fracture-queue pause intake --note "moving the disk"
     """
     if host is not None and (target == INTAKE or not 0 < len(host) <= LONGEST_HOST):
         raise click.UsageError("--host NAME belongs to workers only.")

@@ -68,7 +68,7 @@ def _shown(figures: QueueFigures) -> Group:
 
 
 def _counts(figures: QueueFigures) -> Table:
-    table = Table(padding=(0, 0), pad_edge=False, title="Queue")
+    table = Table(padding=(0, 0), pad_edge=False, title="Answers, one of each model to each radiograph")
     for name in (*(status.value for status in figures.counts), "rejected"):
         table.add_column(name, justify="right")
     table.add_row(*[str(count) for count in figures.counts.values()], str(figures.rejected))
@@ -80,7 +80,7 @@ def _pace(figures: QueueFigures) -> Text:
     return Text(
         f"Oldest waiting: {_length(figures.oldest_waiting_seconds, 'nothing waits')}. "
         f"Finished in about: {_to_finish(figures.seconds_to_finish)}.\n"
-        f"Images/s over 1, 5, 60 min: {rates.minute:.1f}, {rates.five_minutes:.1f}, {rates.hour:.1f}.\n"
+        f"Answers/s over 1, 5, 60 min: {rates.minute:.1f}, {rates.five_minutes:.1f}, {rates.hour:.1f}.\n"
         f"Wait p50, p95: {_spread(figures.pace.waited)}. Run p50, p95: {_spread(figures.pace.ran)}."
     )
 

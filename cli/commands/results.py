@@ -15,6 +15,7 @@ from rich.table import Table
 from cli.environment import installation_here
 from cli.output import UNBOUNDED, console, unambiguous
 from cli.parameters import COUNT, ROW_ID, Moment, Number
+from core.doubts import KIND, WHETHER, doubts
 from core.errors import ConfigurationError
 from core.export import write_csv, write_json, write_parquet
 from core.plausibility import WORDS, sentence_of
@@ -22,6 +23,9 @@ from core.records.filters import Filters
 from core.records.results import Result, iterate_results, labels_of
 from core.tables import JobStatus, Source
 
+#: A mark at the number that is in doubt takes less of the name than a column of words.
+_UNSURE = "?"
+_LEGEND = f"{_UNSURE} {WHETHER} (at Fracture), {KIND} (at Conf.)"
 #: Columns of a terminal that has room for the year.
 _WIDE = 100
 
@@ -115,9 +119,11 @@ def _table(found: Iterable[Result], where: Console) -> Table:
             result.status.value if result.status else "",
             _fracture(result),
             _kind(result),
-            "" if result.confidence is None or sentence_of(result.flags) else f"{result.confidence:.2f}",
+            _confidence(result),
             f"{result.received_at:{moment}}",
         )
+        if doubts(result):
+            table.caption = _LEGEND
     return table
 
 
@@ -125,7 +131,14 @@ def _fracture(result: Result) -> str:
     """Say what the binary model suspects, and how likely a fracture is."""
     if result.fracture is None or sentence_of(result.fracture.flags):
         return ""
-    return f"{'yes' if result.fracture.suspected else 'no'} {result.fracture.probability:.2f}"
+    mark = _UNSURE if WHETHER in doubts(result) else ""
+    return f"{'yes' if result.fracture.suspected else 'no'} {result.fracture.probability:.2f}{mark}"
+
+
+def _confidence(result: Result) -> str:
+    if result.confidence is None or sentence_of(result.flags):
+        return ""
+    return f"{result.confidence:.2f}{_UNSURE if KIND in doubts(result) else ''}"
 
 
 def _kind(result: Result) -> str:

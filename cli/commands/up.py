@@ -19,6 +19,7 @@ from core.home import only_one, prepare_home, prepare_runtime
 from core.records.workers import living
 from core.schema import migrate
 from core.settings import Settings
+from worker.notes import leave_runtime
 from worker.supervisor import Role, Supervisor
 
 #: Longest time until everything answers; measured: about 4 s on two cores.
@@ -42,7 +43,11 @@ def up() -> None:
     prepare_runtime(settings.runtime)
     with only_one(settings):
         settings.redis_socket.unlink(missing_ok=True)  # left by a killed predecessor
-        _run(settings, stop)
+        try:
+            _run(settings, stop)
+        finally:
+            settings.redis_socket.unlink(missing_ok=True)  # left by a killed Redis
+            leave_runtime(settings.runtime)
 
 
 def _run(settings: Settings, stop: threading.Event) -> None:

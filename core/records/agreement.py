@@ -173,17 +173,25 @@ def _sides(labels: Sequence[str]) -> tuple[str, str]:
     return positive, negative
 
 
-def weekly_disagreement(session: Session, model: str, *, since: datetime) -> dict[date, tuple[int, int]]:
+def weekly_disagreement(
+    session: Session, model: str, *, since: datetime, suspected_by: int | None = None
+) -> dict[date, tuple[int, int]]:
     """Count readings in which a model's answer was on the screen, by week: those that did not agree, and all.
 
     Args:
         session: An open transaction.
         model: NAME/VERSION.
         since: Of reviews made from then on.
+        suspected_by: Only of radiographs on which this model version of the binary question suspects a fracture.
     """
     query = (
-        select(ReviewRow.created_at, ReadingRow.agreed)
+        select(ReviewRow.created_at, ReadingRow.agreed, PredictionRow.label)
         .join(ReadingRow, ReadingRow.review_id == ReviewRow.id)
+        .outerjoin(
+            PredictionRow,
+            (PredictionRow.radiograph_id == ReadingRow.radiograph_id)
+            & (PredictionRow.model_version_id == suspected_by),
+        )
         .where(
             ReviewRow.model == model,
             ReviewRow.created_at >= since,
@@ -192,7 +200,9 @@ def weekly_disagreement(session: Session, model: str, *, since: datetime) -> dic
         )
     )
     found: dict[date, tuple[int, int]] = {}
-    for at, agreed in session.execute(query):
+    for at, agreed, said in session.execute(query):
+        if suspected_by is not None and (said is None or not affirms(said)):
+            continue
         others, all_ = found.get(monday_of(at.date()), (0, 0))
         found[monday_of(at.date())] = (others + (not agreed), all_ + 1)
     return found

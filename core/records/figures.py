@@ -82,7 +82,7 @@ class QueueFigures:
     counts: dict[JobStatus, int]
     rejected: int
     oldest_waiting_seconds: float | None
-    images_per_second: float  # jobs done, over the last minute
+    images_per_second: float  # answers, over the last minute; the name is that of a contract
     rates: Rates
     seconds_to_finish: float | None  # None: unknown
     pace: Pace

@@ -22,6 +22,8 @@ class SummaryRow:
     label: str | None
     confidence: float | None
     fracture_probability: float | None
+    fracture_label: str | None  # as the binary model's own threshold decides
+    flags: str | None  # with spaces between them, as in the other tables
     model: str | None
     error: str | None
 
@@ -55,11 +57,26 @@ def arrivals_with(session: Session, came_with: str) -> list[SummaryRow]:
                     label=result.label,
                     confidence=result.confidence,
                     fracture_probability=result.fracture.probability if result.fracture else None,
+                    fracture_label=result.fracture.label if result.fracture else None,
+                    flags=" ".join(result.flags),
                     model=result.model,
                     error=result.error["words"] if result.error else None,
                 )
             )
         if arrival.id not in became:
-            rejected = (arrival.status.value, None, None, None, None, arrival.error_words)
-            rows.append(SummaryRow(arrival.name, arrival.sha256, None, *rejected))
+            rows.append(
+                SummaryRow(
+                    name=arrival.name,
+                    sha256=arrival.sha256,
+                    radiograph=None,
+                    status=arrival.status.value,
+                    label=None,
+                    confidence=None,
+                    fracture_probability=None,
+                    fracture_label=None,
+                    flags=None,
+                    model=None,
+                    error=arrival.error_words,
+                )
+            )
     return rows

@@ -166,6 +166,12 @@ def heartbeats(session: Session) -> Sequence[WorkerRow]:
     return session.scalars(select(WorkerRow).order_by(WorkerRow.name)).all()
 
 
+def known_hosts(session: Session) -> list[str]:
+    """Return the machines of which a worker was heard of lately, or has not been forgotten yet."""
+    wanted = WorkerRow.role.in_((WORKER, MAIN))
+    return list(session.scalars(select(WorkerRow.host).where(wanted).distinct().order_by(WorkerRow.host)))
+
+
 def idle_workers(session: Session, *, within_seconds: float) -> list[str]:
     """Return the living workers that hold no job and may take one."""
     busy = set(session.scalars(select(JobRow.worker).where(JobRow.status == JobStatus.RUNNING).distinct()))

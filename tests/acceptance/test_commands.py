@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from core.ports import free_port
+from core.settings import Settings
 from core.tables import JobStatus
 from tests.acceptance.conftest import COMMAND, Installation
 from tests.conftest import PROJECT, ten_class_folder
@@ -182,6 +183,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(mistake: str, words: str, tmp
     assert refused.returncode == 2, refused.stderr
     assert words in refused.stderr
     assert "Traceback" not in refused.stderr
+    assert not Settings(home=Path(home["FRACTURE_HOME"])).runtime.exists()
     assert len([line for line in refused.stderr.splitlines() if line.startswith("fracture-queue:")]) == 1
 
 

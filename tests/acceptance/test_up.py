@@ -52,6 +52,7 @@ def test_a_polite_stop_ends_everything(installation: Installation, number: int) 
     assert installation.stop(number) == 0
 
     assert [pid for pid in family if is_alive(pid)] == []
+    assert not installation.settings.runtime.exists()
 
 
 def test_sigkill_leaves_no_orphan_and_a_second_up_recovers(

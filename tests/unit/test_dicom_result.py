@@ -87,7 +87,7 @@ def test_a_report_says_what_was_answered_of_which_stored_object(site: Site, tmp_
     name, notice, answer = texts(found)
     assert name == "Fracture Queue"
     assert notice.startswith("Research and education only.")
-    assert answer == "kind/1.0.0: spiral, probability 0.40. The model is unsure; a person should look."
+    assert answer == "kind/1.0.0: spiral, probability 0.40. It is unsure which kind; a person should look."
     with site.database.reading() as session:
         radiograph = session.get_one(RadiographRow, arrival.radiograph_ids[0])
     stored = pydicom.dcmread(io.BytesIO(FolderStore.at(site.settings.store_url).get(radiograph.storage_key)))

@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import select
 
+from core.database import Database
 from core.drift import LEAST_COUNT, Reference, Week, sentences, weeks_of
+from core.records.suspected import weekly_suspected
 from core.records.tallies import Tally, monday_of, record_tally
-from core.tables import ModelVersionRow
+from core.tables import ModelVersionRow, PredictionRow
+from tests.conftest import add_model
+from tests.fakes import answered, claimed, store, take_in
 from tests.unit.web_fixtures import Site
 
+BINARY = ("fractured", "not-fractured")
 _LABELS = ("avulsion", "greenstick", "spiral")
 _SHARES = (0.6, 0.3, 0.1)
 _MONDAY = date(2026, 3, 2)
@@ -113,7 +119,7 @@ def test_without_figures_on_the_card_nothing_is_expected() -> None:
 
 def test_page_and_api_show_this_week_beside_the_card(site: Site) -> None:
     page = site.client.get("/drift")
-    assert "It has answered nothing in these weeks." in page.text
+    assert "There is no such answer in these weeks." in page.text
     today = datetime.now(UTC)
     with site.database.transaction() as session:
         session.get_one(ModelVersionRow, 1).card = card()
@@ -126,6 +132,64 @@ def test_page_and_api_show_this_week_beside_the_card(site: Site) -> None:
     assert [week["week"] for week in model["weeks"]] == [monday_of(today.date()).isoformat()]
     assert model["reference"] == {"split": "cross-validated", "images": 767}
     assert any("answered spiral" in sentence for sentence in model["sentences"])
+
+
+def test_kinds_are_compared_only_where_a_fracture_is_suspected(site: Site) -> None:
+    site.take_in(9)
+    site.classify("avulsion", 0.9)
+    assert "no model of the binary question is active" in site.client.get("/drift").text
+    binary = site.add_model("whether", task="fracture", labels=BINARY)
+    for seed, said, kind in (
+        (1, "fractured", "spiral"),
+        (2, "not-fractured", "greenstick"),
+        (3, "fractured", "spiral"),
+    ):
+        (number,) = site.take_in(seed)
+        if seed == 3:  # whichever answers first
+            site.classify_only(1, kind, 0.6, _LABELS, ("doubtful",))
+        site.classify_only(binary, said, 0.8, BINARY)
+        if seed != 3:
+            site.classify_only(1, kind, 0.7, _LABELS)
+        body = {"kind": "labelled", "label": "avulsion", "reading": 1, "seen": 0}
+        assert site.client.post(f"/api/v1/radiographs/{number}/reviews", json=body).status_code in (200, 201)
+
+    models = {model["model"]: model for model in site.client.get("/api/v1/drift").json["models"]}
+    (week,) = models["kind/1.0.0"]["weeks"]
+    figures = {each["name"]: (each["count"], each["value"]) for each in week["figures"]}
+
+    assert week["answers"] == 2
+    assert (figures["answered spiral"], figures["doubtful"]) == ((2, 1.0), (2, 0.5))
+    assert figures["mean confidence"] == (2, pytest.approx(0.65))
+    assert figures["reviewers disagreed"] == (2, 1.0)
+    assert "whether/1.0.0 suspects a fracture" in models["kind/1.0.0"]["compared"]
+    assert models["whether/1.0.0"]["weeks"][0]["answers"] == 3
+    assert models["kind/1.0.0"]["compared"] in site.client.get("/drift").text
+
+
+def test_suspected_answers_fall_into_their_weeks_and_older_ones_are_left_out(database: Database, model_id: int) -> None:
+    binary = add_model(database, "whether", task="fracture")
+    take_in(database, *range(6))
+    for model in (binary, model_id):
+        taken = claimed(database, model)
+        store(database, taken, answered(taken))
+    with database.transaction() as session:
+        rows = session.scalars(select(PredictionRow).order_by(PredictionRow.id)).all()
+        for row in rows[:6]:
+            row.label = "fractured" if row.radiograph_id != 5 else "normal"
+        for row, day in zip(rows, [0, *[20] * 5, *[20, 20, 21, 27, 28, 28]], strict=True):
+            row.created_at = datetime.combine(_MONDAY, datetime.min.time(), UTC) - timedelta(days=21 - day)
+    with database.reading() as session:
+        found = weekly_suspected(session, model_id, binary, since=_MONDAY - timedelta(weeks=1))
+        assert {week: tally.answers for week, tally in found.items()} == {
+            _MONDAY - timedelta(weeks=1): 2,
+            _MONDAY: 2,
+            _MONDAY + timedelta(weeks=1): 1,
+        }
+        assert list(weekly_suspected(session, model_id, binary, since=_MONDAY)) == [
+            _MONDAY,
+            _MONDAY + timedelta(weeks=1),
+        ]
+        assert weekly_suspected(session, model_id, binary, since=_MONDAY + timedelta(weeks=9)) == {}
 
 
 def test_what_reviewers_said_is_counted_by_week(site: Site) -> None:

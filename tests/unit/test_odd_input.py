@@ -57,6 +57,8 @@ def run(*arguments: str) -> int:
         (["results", "--label", NO_TEXT], "is no text in UTF-8"),
         (["results", "--model", ""], "There is no model ''"),
         (["explain", "."], "is a folder; the inbox takes its files one by one"),
+        (["retry", "1", "99999"], "There is no radiograph 99999. Nothing was changed."),
+        (["cancel", "99999", "88888"], "There is no radiograph 99999, 88888. Nothing was changed."),
         (["retry", HUGE], "is not in the range"),
         (["retry", "--error", NO_TEXT], "is no text in UTF-8"),
         (["cancel", HUGE], "is not in the range"),

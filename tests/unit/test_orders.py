@@ -193,6 +193,20 @@ def test_pauses_hold_for_all_or_for_one_machine_until_they_are_resumed(database:
     assert len(events(database, "resumed")) == 1
 
 
+def test_a_machine_that_nobody_knows_is_not_paused(database: Database) -> None:
+    with pytest.raises(NotFound, match="machine 'a' is known; no worker has been heard of lately"):
+        orders.pause(database, "workers", actor="user:anna", host="a")
+    with database.transaction() as session:
+        beat(session, Identity("worker", "ward-7", 1), engine="fake")
+        beat(session, Identity("inbox", "ward-8", 1), engine="")
+    with pytest.raises(NotFound, match=r"machine 'ward-8' is known; known: ward-7\. Nothing was paused\."):
+        orders.pause(database, "workers", actor="user:anna", host="ward-8")
+    with database.reading() as session:
+        assert controls.pauses(session) == ()
+    assert events(database, "paused") == []
+    assert orders.pause(database, "workers", actor="user:anna", host="ward-7")
+
+
 def test_causes_are_grouped_with_counts_and_examples(database: Database, model_id: int) -> None:
     with database.reading() as session:
         assert causes(session) == ()

@@ -14,6 +14,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from benchmarks.apart import draw_apart, kinds
 from benchmarks.plausibility import SETS, drawn, measure, real_files, shipped_classifier, spoilings, total
+from core.doubts import KIND, WHETHER
 from core.images import decode, decode_with_colours
 from core.plausibility import WORDS, implausible, sentence_of
 from core.preprocessing import read_model_input, read_radiograph
@@ -106,6 +107,8 @@ def test_the_page_of_uploads_says_the_same_words() -> None:
     script = (PROJECT / "web" / "static" / "row.js").read_text(encoding="utf-8")
     for word, reason in WORDS.items():
         assert f'{word if word.isidentifier() else chr(34) + word + chr(34)}: "{reason}",' in script
+    for words in (WHETHER, KIND):
+        assert f'"{words.capitalize()}."' in script
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from cli.commands.queue import _shown
-from cli.main import fracture_queue
+from cli.main import fracture_queue, main
 from core.errors import DatabaseUnavailable
 from core.records.workers import Identity, beat
 from tests.unit.web_fixtures import Site
@@ -52,6 +52,22 @@ def test_without_a_broker_the_database_still_tells_and_it_says_that_the_broker_i
     answered = here.client.get("/api/v1/queue").get_json()
     assert document.keys() == answered.keys()
     assert document["failures"][0].keys() == answered["failures"][0].keys()
+
+
+def test_counts_and_rates_are_called_answers_since_each_model_gives_one(here: Site) -> None:
+    here.add_model("whether", task="fracture", labels=("fractured", "not-fractured"))
+    here.take_in(1)
+    here.classify()
+
+    text = run("queue").output
+    page = here.client.get("/queue").text
+
+    assert "Answers, one of each model to each radiograph" in text
+    assert "Answers/s over 1, 5, 60 min: 0.0" in text
+    assert json.loads(run("queue", "--json").stdout)["done"] == 2
+    assert "each active model owes each radiograph one" in page
+    assert "answers/s" in page
+    assert "mages/s" not in text + page
 
 
 def test_everything_fits_into_80_columns(here: Site) -> None:
@@ -111,6 +127,32 @@ def test_orders_are_given_from_the_terminal_too(here: Site) -> None:
     assert json.loads(run("queue", "--json").stdout)["paused"][0]["words"].endswith(": moving.")
     assert run("resume", "intake").output == "Resumed.\n"
     assert run("resume", "intake").output == "That was not paused.\n"
+
+
+def test_check_shows_what_is_paused_without_calling_it_wrong(here: Site) -> None:
+    def told() -> tuple[str, dict[str, Any]]:
+        lines = [line for line in run("check").output.splitlines() if "pauses:" in line]
+        (found,) = (each for each in json.loads(run("check", "--json").stdout) if each["check"] == "pauses")
+        return lines[0], found
+
+    assert told()[0] == "ok     pauses: Neither the intake nor workers are paused."
+    with here.database.transaction() as session:
+        beat(session, Identity("worker", "ward-7", 1), engine="litert")
+    run("pause", "intake", "--note", "new disk")
+    run("pause", "workers", "--host", "ward-7")
+    line, found = told()
+    assert line.startswith("note   pauses: The intake is paused since ")
+    assert "new disk. The workers of ward-7 are paused since " in line
+    assert (found["ok"], found["code"]) == (True, "paused")
+
+
+def test_pausing_a_machine_that_nobody_knows_is_refused_in_a_sentence(
+    here: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["pause", "workers", "--host", "ward-77"])
+    assert ended.value.code == 2
+    assert "No worker of a machine 'ward-77' is known; no worker has been heard of lately." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

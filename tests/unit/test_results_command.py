@@ -41,6 +41,20 @@ def test_the_table_shows_the_suspicion_before_the_kind(answered: Site) -> None:
     assert " spiral " in lines["hand2.png"]
 
 
+def test_the_table_marks_which_question_is_unsure(answered: Site) -> None:
+    answered.take_in(3, 4)
+    answered.classify_only(2, "fractured", 0.5, BINARY, ("doubtful",))
+    answered.classify("spiral", 0.4)
+    text = CliRunner(env={"COLUMNS": "80"}).invoke(results, [], catch_exceptions=False).output
+    lines = {line.split()[1] + line.split()[2]: line for line in text.splitlines() if "hand" in line}
+    assert "yes 0.50?" in lines["hand3.png"]
+    assert " 0.40? " in lines["hand3.png"]
+    assert "?" not in lines["hand1.png"]
+    assert "? unsure whether fractured (at Fracture), unsure which kind (at Conf.)" in text
+    sure = CliRunner(env={"COLUMNS": "80"}).invoke(results, ["--submission", "1"], catch_exceptions=False).output
+    assert "unsure" not in sure
+
+
 def test_json_and_csv_carry_it_in_keys_of_its_own(answered: Site) -> None:
     document = json.loads(CliRunner().invoke(results, ["--format", "json"], catch_exceptions=False).output)
     assert [(each["label"], each["fracture"]["label"]) for each in document] == [

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from core.database import Database
+from core.records.claims import Outcome
 from core.settings import Settings
-from core.tables import JobRow, SubmissionRow
-from tests.conftest import draw_radiograph
+from core.tables import JobRow, ModelVersionRow, SubmissionRow
+from tests.conftest import add_model, draw_radiograph
 from tests.dicom_files import dicom
+from tests.fakes import claimed, some_answer, store
 from tests.unit.desk import SETTLE, Clock, Desk
 from tests.unit.test_archives import zipped
 from worker.sidecars import BadSidecar, read_sidecar
@@ -179,6 +182,34 @@ def test_a_finished_folder_is_answered_by_one_table_beside_it(desk: Desk) -> Non
     desk.take()
     finish(desk)
     assert len(summary(desk.settings.done / "study.SUMMARY.csv")) == 6  # the same table, anew
+
+
+def test_the_table_of_a_folder_has_the_binary_answer_and_the_flags_in_columns(desk: Desk) -> None:
+    model = add_model(desk.database, "whether", task="fracture")
+    desk.drop("study/1.png", draw_radiograph(1))
+    desk.drop("study/text.txt", b"words")
+    desk.take()
+    taken = claimed(desk.database, model)
+    binary = replace(some_answer("fractured", ("fractured", "not-fractured")), flags=("text", "doubtful"))
+    store(desk.database, taken, [Outcome(job=job, answer=binary, engine="fake") for job in taken.jobs])
+    (kind,) = (row.id for row in models_of(desk) if row.task == "fracture-type")
+    taken = claimed(desk.database, kind)
+    named = replace(some_answer(), flags=("text", "doubtful"))
+    store(desk.database, taken, [Outcome(job=job, answer=named, engine="fake") for job in taken.jobs])
+    desk.inbox.settle()
+
+    rows = sorted(summary(desk.settings.done / "study.SUMMARY.csv"), key=lambda row: row["name"])
+
+    assert [(row["fracture_label"], row["fracture_probability"], row["flags"]) for row in rows] == [
+        ("fractured", "0.7", "text doubtful"),
+        ("", "", ""),
+    ]
+    assert (rows[1]["status"], rows[1]["label"], rows[1]["model"]) == ("rejected", "", "")
+
+
+def models_of(desk: Desk) -> list[ModelVersionRow]:
+    with desk.database.reading() as session:
+        return list(session.scalars(select(ModelVersionRow)))
 
 
 def test_a_crash_before_the_answer_brings_it_at_the_next_start(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

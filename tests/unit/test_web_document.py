@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 from typing import Any
 
@@ -70,6 +71,26 @@ def test_the_page_shows_every_operation_and_links_only_to_shapes_that_it_has(
     assert len(links) > 10
 
 
+def test_the_page_explains_each_key_of_each_json_body(site: Site, document: dict[str, Any]) -> None:
+    page = site.client.get("/api").text
+    bodies = 0
+    for path, item in document["paths"].items():
+        content = item.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json")
+        if content is None:
+            continue
+        bodies += 1
+        (article,) = (
+            part for part in re.findall(r"<article.*?</article>", page, flags=re.S) if f"POST {path}</code>" in part
+        )
+        schema = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        rows = dict(re.findall(r'<tr><th scope="row"><code>(.*?)</code>(.*?)</tr>', article, flags=re.S))
+        for key, given in schema["properties"].items():
+            text = unescape(re.sub(r"<[^>]*>", "", rows[key]))
+            assert kind_words(given) in text and given["description"] in text
+            assert ("needed" in text) == (key in schema.get("required", []))
+    assert bodies >= 5
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
@@ -81,6 +102,7 @@ def test_the_page_shows_every_operation_and_links_only_to_shapes_that_it_has(
         ({"type": ["string", "null"], "format": "date-time"}, "time (ISO 8601) or null"),
         ({"type": "array", "items": {"type": "integer"}}, "list of whole numbers"),
         ({"type": "array", "items": {"$ref": "#/components/schemas/Listed"}}, "list of objects"),
+        ({"type": "string", "maxLength": 64}, "text of at most 64 characters"),
         ({"enum": ["done", "failed", None]}, "one of done, failed"),
         ({"anyOf": [{"$ref": "#/components/schemas/Trouble"}, {"type": "null"}]}, "object or null"),
     ],

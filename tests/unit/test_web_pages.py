@@ -169,6 +169,22 @@ def test_a_list_says_first_whether_a_fracture_is_suspected(both: Site) -> None:
             assert re.search(r"(?<!No )Fracture suspected fracture 80 % Spiral 70 %", words["hand 3"])
 
 
+def test_a_list_says_which_question_is_unsure(both: Site) -> None:
+    both.take_in(4)
+    both.classify_only(2, "fractured", 0.5, BINARY, ("doubtful",))
+    both.classify("spiral", 0.7)
+    both.take_in(5)
+    both.classify_only(2, "fractured", 0.9, BINARY)
+    both.classify("spiral", 0.3)
+    rows = re.findall(r'<li class="row">.*?</li>', both.client.get("/results").text, flags=re.S)
+    told = {re.search(r"hand \d", row)[0]: re.findall(r'class="flag">([^<]*)', row) for row in rows}
+    assert (told["hand 3"], told["hand 4"], told["hand 5"]) == (
+        [],
+        ["Unsure whether fractured."],
+        ["Unsure which kind."],
+    )
+
+
 def test_a_kind_is_secondary_where_no_fracture_is_suspected(both: Site) -> None:
     first, second = re.findall(r"<article.*?</article>", both.client.get("/radiographs/2").text, flags=re.S)
     assert "No fracture suspected" in first

@@ -136,7 +136,25 @@ def test_a_paused_intake_refuses_every_door_and_says_until_when(site: Site) -> N
     assert last_event(site)[0] == "received"
 
 
+def test_taking_back_everything_has_to_be_said(site: Site) -> None:
+    site.take_in(1)
+    for body in ({}, {"all": False}, {"all": None}, {"all": 1}, {"code": "unreadable"}):
+        answer = site.client.post(f"{QUEUE}/cancel", json=body)
+        assert (answer.status_code, answer.json["code"]) == (422, "nothing-named"), body
+        assert '{"all": true}' in answer.json["detail"]
+    assert site.client.post(f"{QUEUE}/cancel").status_code == 400  # no JSON at all
+    assert site.client.post(f"{QUEUE}/cancel", json={"all": True, "code": "unreadable"}).status_code == 400
+    assert site.client.post("/queue/cancel", data={}, headers=OURS).status_code == 422
+    assert counts(site)["waiting"] == 1
+    assert site.client.post(f"{QUEUE}/cancel", json={"all": True}).json == {"jobs": 1}
+    assert counts(site)["waiting"] == 0
+
+
 def test_pausing_by_the_api_says_what_is_paused(site: Site) -> None:
+    unknown = site.client.post(f"{QUEUE}/pause", json={"target": "workers", "host": "ward-7"})
+    assert (unknown.status_code, unknown.json["code"]) == (404, "not-found")
+    with site.database.transaction() as session:
+        beat(session, Identity("worker", "ward-7", 1), engine="litert")
     answer = site.client.post(f"{QUEUE}/pause", json={"target": "workers", "host": "ward-7"})
     assert (answer.status_code, answer.json["changed"]) == (200, True)
     assert [(each["target"], each["host"]) for each in answer.json["paused"]] == [("workers", "ward-7")]

@@ -58,6 +58,23 @@ def test_the_confidence_and_what_is_left_open_are_said_in_words(answered: Site) 
     )
 
 
+def test_the_page_says_from_which_probability_on_a_fracture_is_suspected(site: Site) -> None:
+    binary = ("fractured", "not-fractured")
+    number = site.add_model("whether", task="fracture", labels=binary)
+    site.take_in(1)
+    site.classify_only(number, "not-fractured", 0.9, binary)
+    decision = {"label": "fractured", "threshold": 0.122663, "sensitivity_wanted": 0.9, "chosen_on": "valid"}
+    for given, words in (
+        (decision, "from a probability of 12.3 % on, the threshold on the model's card, chosen to find about 9 in 10"),
+        ({"label": "not-fractured", "threshold": 0.7}, "from a probability of 30.0 % on, the threshold"),
+        (None, "where it is more likely than not; the model's card sets no other threshold."),
+    ):
+        card = {"labels": list(binary), "decision": given}
+        with site.database.transaction() as session:
+            session.execute(update(ModelVersionRow).where(ModelVersionRow.id == number).values(card=card))
+        assert f"A fracture is suspected {words}" in shown(site)
+
+
 def test_why_this_number(answered: Site) -> None:
     text = shown(answered)
     for fact in (
@@ -87,7 +104,7 @@ def test_a_model_that_nobody_calibrated_is_not_called_calibrated(site: Site) -> 
 def test_flags_are_sentences(site: Site) -> None:
     site.take_in(1)
     site.classify("spiral", 0.4)
-    assert "The model is unsure; a person should look." in shown(site)
+    assert "Unsure which kind; a person should look." in shown(site)
 
 
 def test_the_history_names_what_happened_and_who_did_it(site: Site) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from core.alive import seconds_since_life, show_life
 from core.database import Database, now
 from core.home import prepare_runtime
 from core.records.deaths import Verdict, return_claim
@@ -22,7 +23,17 @@ from core.tables import JobRow, JobStatus
 from tests.conftest import PROJECT, wait_until
 from tests.fakes import claimed, event_kinds, jobs_of, take_in
 from worker.memory import limited_memory
-from worker.notes import Note, Notebook, add_end, evidence_left_by, forget_dead, note_path, peak_memory_of, read_note
+from worker.notes import (
+    Note,
+    Notebook,
+    add_end,
+    evidence_left_by,
+    forget_dead,
+    leave_runtime,
+    note_path,
+    peak_memory_of,
+    read_note,
+)
 from worker.witness import Witness
 
 HERE = f"worker@{socket.gethostname()}:"
@@ -65,6 +76,36 @@ with notes.holding("b" * 32):
     found = read_note(runtime, 8)
     assert found is not None
     assert (found.token, found.stage) == ("b" * 32, "inferring")
+
+
+@pytest.fixture
+def gone() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait(timeout=60)
+    return process.pid
+
+
+def test_nothing_is_left_of_the_runtime_folder_when_everything_has_ended(settings: Settings, gone: int) -> None:
+    prepare_runtime(settings.runtime)
+    forget_dead(settings.runtime)
+    Notebook(note_path(settings.runtime, gone))
+    (settings.runtime / "alive-inbox").write_text(f"1.0 {gone}")  # killed, or it would have taken it back
+    leave_runtime(settings.runtime)
+    assert not settings.runtime.exists()
+    leave_runtime(settings.runtime)  # it was never made
+
+
+def test_evidence_and_what_runs_beside_keep_the_runtime_folder(settings: Settings, gone: int) -> None:
+    prepare_runtime(settings.runtime)
+    forget_dead(settings.runtime)
+    Notebook(note_path(settings.runtime, os.getpid()))
+    add_end(settings.runtime, gone, Note(token="a" * 32))
+    show_life(settings.runtime, "beat")
+    leave_runtime(settings.runtime)
+    assert read_note(settings.runtime, os.getpid()) == Note()
+    assert read_note(settings.runtime, gone) == Note(token="a" * 32)
+    assert seconds_since_life(settings.runtime, "beat") < 60
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 512, b'{"token": "abc', b"[]", b'{"unknown": 1}', b"\xff" * 512])

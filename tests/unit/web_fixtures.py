@@ -118,20 +118,28 @@ class Site:
                 session, model_version_ids=models or (1, 2, 3), limit=100, lease_seconds=60, worker="worker@test:1"
             )
 
-    def classify(self, label: str = "spiral", confidence: float = 0.7, labels: tuple[str, ...] = LABELS) -> None:
+    def classify(
+        self,
+        label: str = "spiral",
+        confidence: float = 0.7,
+        labels: tuple[str, ...] = LABELS,
+        flags: tuple[str, ...] = (),
+    ) -> None:
         """Answer all that waits, as a worker would."""
         rest = (1 - confidence) / (len(labels) - 1)
         scores = {each: confidence if each == label else rest for each in labels}
-        answer = Answer(label, confidence, scores, (label,), ("doubtful",) if confidence < 0.5 else ())
+        answer = Answer(label, confidence, scores, (label,), flags or (("doubtful",) if confidence < 0.5 else ()))
         while claim := self.claim():
             self._store(claim, [Outcome(job=job, answer=answer, engine="litert") for job in claim.jobs])
 
-    def classify_only(self, model: int, label: str, confidence: float, labels: tuple[str, ...]) -> None:
+    def classify_only(
+        self, model: int, label: str, confidence: float, labels: tuple[str, ...], flags: tuple[str, ...] = ()
+    ) -> None:
         """Answer what waits for one model."""
         scores = {each: confidence if each == label else (1 - confidence) / (len(labels) - 1) for each in labels}
         claim = self.claim(model)
         assert claim is not None
-        answer = Answer(label, confidence, scores, (label,), ())
+        answer = Answer(label, confidence, scores, (label,), flags)
         self._store(claim, [Outcome(job=job, answer=answer, engine="litert") for job in claim.jobs])
 
     def fail(self, code: str = "unreadable", words: str = "The picture data are cut off.") -> None:

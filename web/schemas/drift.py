@@ -39,6 +39,9 @@ class ModelDrift(Answer):
 
     model = text("NAME/VERSION.")
     reference = fields.Nested(DriftReference, required=True, allow_none=True)
+    compared = text(
+        "Which radiographs are compared: of kinds those on which a fracture is suspected, if that is known."
+    )
     sentences = texts("What of the last week is outside, a sentence each.")
     weeks = fields.List(fields.Nested(DriftWeek), required=True)
 

@@ -56,7 +56,7 @@ class Spread(Answer):
 
 
 class Rates(Answer):
-    """Jobs done a second."""
+    """Answers a second; an image has one of each active model."""
 
     minute = number("Over the last minute.")
     five_minutes = number("Over the last five.")
@@ -110,7 +110,7 @@ class Queue(Answer):
     cancelled = whole("Jobs that a person took back.")
     rejected = whole("Files that were refused at the door.")
     oldest_waiting_seconds = number("How long the oldest job has waited.", allow_none=True)
-    images_per_second = number("Jobs done in the last minute, a second.")
+    images_per_second = number("Answers in the last minute, a second; an image has one of each active model.")
     rates = fields.Nested(Rates, required=True)
     seconds_to_finish = number("Until nothing is unfinished, as work goes now; null: unknown.", allow_none=True)
     waited = fields.Nested(

@@ -18,7 +18,7 @@ function bytes(count) {
 
 const KINDS = {
   seconds: length,
-  rate: (value) => `${value.toFixed(1)} images/s`,
+  rate: (value) => `${value.toFixed(1)} answers/s`,
   spread: (value) => `${length(value.p50)} · ${length(value.p95)}`,
 };
 

@@ -26,7 +26,6 @@ const UNJUDGED = {
 };
 const UNFIT = ["too-small", "extreme-aspect", "inverted", "screenshot", "clipped", "several"];
 const FLAGS = {
-  doubtful: "The model is unsure; a person should look.",
   "unlike-radiographs": "Unlike the radiographs that the model knows; perhaps not a radiograph.",
 };
 
@@ -148,6 +147,12 @@ export class Row {
         this.bar(result.confidence),
       );
     }
+    // As core/doubts.py has them: whichever model is unsure, its question is named.
+    if (result.fracture?.flags.includes("doubtful")) answer.push(element("span", "flag", "Unsure whether fractured."));
+    if (result.flags.includes("doubtful") && result.fracture?.model !== result.model) {
+      answer.push(element("span", "flag", "Unsure which kind."));
+    }
+    flags.delete("doubtful");
     for (const flag of flags) {
       answer.push(element("span", "flag", FLAGS[flag] ?? readable(flag)));
     }
