@@ -27,8 +27,8 @@ from web.trail import by_whom, what_happened
 blueprint = Blueprint("radiograph", __name__)
 for _words in (chance_sentence, decision_sentence, set_sentence, preparation_sentence, scaling_sentence):
     blueprint.add_app_template_filter(_words)
-for _of_the_trail in (by_whom, what_happened):
-    blueprint.add_app_template_filter(_of_the_trail)
+for _event_words in (by_whom, what_happened):
+    blueprint.add_app_template_filter(_event_words)
 
 #: The newest ones that the page lists; a file that comes again every minute has no end of them.
 _MOST_EVENTS = 100

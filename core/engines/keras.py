@@ -37,9 +37,12 @@ class KerasClassifier:
             raise ModelMismatch(f"{path} takes {tuple(model.input_shape)}, the card says {expected}.")
         self._places = find_outputs([output.shape for output in model.outputs], self.card, path)
         # A traced function is about twice as fast as `predict` for small batches (docs/decisions.md). Its signature
-        # leaves the batch open: otherwise each new size, the last batch of a drop for one, is traced anew.
+        # leaves the batch open: otherwise each new size, the last batch of a drop for one, is traced anew. Without
+        # autograph, of which built-in layers need nothing, no pool process leaves source code in the temporary folder.
         entry = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8)
-        self._call = tf.function(lambda batch: tf.nest.flatten(model(batch, training=False)), input_signature=[entry])
+        self._call = tf.function(
+            lambda batch: tf.nest.flatten(model(batch, training=False)), input_signature=[entry], autograph=False
+        )
 
     def run(self, batch: NDArray[np.uint8]) -> Outputs:
         """Run the network; see `Classifier.run`."""

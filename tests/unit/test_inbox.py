@@ -19,7 +19,6 @@ from core.tables import JobRow, JobStatus
 from tests.conftest import add_model, copy_tables, draw_radiograph
 from tests.fakes import claim, jobs_of, raising, saved
 from tests.unit.desk import SETTLE, Clock, Desk
-from worker.emptied import EMPTY_TIMES
 from worker.settling import UNFINISHED_PATIENCE
 
 
@@ -303,58 +302,3 @@ def test_finished_files_are_deleted_when_that_is_set_and_failed_ones_are_kept(de
     assert desk.inbox.settle() == 2
     assert (desk.below(desk.settings.done), desk.in_processing()) == ([], [])
     assert "bad.png" in desk.below(desk.settings.failed)
-
-
-def folders_below(top: Path) -> list[str]:
-    return sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_dir())
-
-
-def pass_quietly(desk: Desk) -> None:
-    """Let a folder be looked at, and so much time pass that it is quiet."""
-    desk.look(0)
-    desk.look(EMPTY_TIMES * SETTLE + 1)
-
-
-def test_folders_go_when_their_files_were_taken_and_they_have_been_quiet(desk: Desk) -> None:
-    desk.drop("study/deep/1.png", draw_radiograph(1))
-    (desk.settings.inbox / "just-made").mkdir()
-    desk.take()
-    desk.look(EMPTY_TIMES * SETTLE / 2)
-    assert folders_below(desk.settings.inbox) == ["just-made", "study", "study/deep"]  # not yet quiet for long enough
-
-    for _ in range(2):  # the inner one first
-        pass_quietly(desk)
-
-    assert folders_below(desk.settings.inbox) == ["just-made"]
-    desk.classify()
-    desk.inbox.settle()
-    assert desk.below(desk.settings.done) == ["study.SUMMARY.csv", "study/deep/1.png"]
-
-
-def test_a_folder_that_is_used_or_holds_anything_stays(desk: Desk) -> None:
-    for name in ("used", "kept", "refilled"):
-        desk.drop(f"{name}/1.png", draw_radiograph(1))
-    desk.drop("kept/.keep", b"")
-    desk.take()
-    desk.look(EMPTY_TIMES * SETTLE - 1)
-    os.utime(desk.settings.inbox / "used", ns=(0, 0))  # something came and went
-    desk.drop("refilled/2.png", draw_radiograph(2))
-    desk.look(2)
-    assert folders_below(desk.settings.inbox) == ["kept", "refilled", "used"]
-    pass_quietly(desk)
-    assert folders_below(desk.settings.inbox) == ["kept", "refilled"]  # whose second file was taken meanwhile
-    pass_quietly(desk)
-    pass_quietly(desk)
-    assert folders_below(desk.settings.inbox) == ["kept"]
-    assert desk.settings.inbox.is_dir()
-
-
-def test_folders_that_an_earlier_process_emptied_go_after_the_next_start(desk: Desk) -> None:
-    desk.drop("study/1.png", draw_radiograph(1))
-    (desk.settings.inbox / "just-made").mkdir()
-    desk.take()
-    desk.classify()
-    desk.inbox.settle()
-    desk.restart()
-    pass_quietly(desk)
-    assert folders_below(desk.settings.inbox) == ["just-made"]
