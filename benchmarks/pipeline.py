@@ -49,6 +49,7 @@ def measure_pipeline(
         BenchmarkFailed: A contestant has not done its work.
     """
     rates: dict[str, list[float]] = {}
+    costs: dict[str, list[float]] = {}
     with ExitStack() as stack:
         bare = stack.enter_context(_bare_loop(bundle))
         system = stack.enter_context(running(place / "embedded", models))
@@ -60,7 +61,9 @@ def measure_pipeline(
         for turn in range(rounds + 1):
             found = {_BARE: bare(pictures.write(place / f"bare-{turn}", files))}
             for number, (name, each) in enumerate(systems.items()):
-                found[name] = _through(each, pictures.write(place / f"drop-{turn}-{number}", files))
+                found[name], spent = _through(each, pictures.write(place / f"drop-{turn}-{number}", files))
+                for role, seconds in spent.items():
+                    costs.setdefault(f"{name}: {role}", []).extend([seconds * 1000 / files] if turn else [])
             found[_PEER] = peer(pictures.write(place / f"peer-{turn}", peer_files))
             for name, rate in found.items():
                 rates.setdefault(name, []).extend([rate] if turn else [])
@@ -68,20 +71,26 @@ def measure_pipeline(
     ratios = [ratio(f"{name} / {other}", figures[name], figures[other]) for name in systems for other in (_BARE, _PEER)]
     rows = tuple((name, figure.shown()) for name, figure in figures.items())
     rows += tuple((each.name, each.shown(2)) for each in ratios)
+    processor = [Measured(f"{name}, processor time of an image", "ms", tuple(each)) for name, each in costs.items()]
+    rows += tuple((f"{each.name} (ms)", each.shown(2)) for each in processor)
     notes = (
         f"{files} files a turn ({peer_files} for the peer), {pictures.words}; {bundle.card.name}, "
         f"{bundle.card.side} px, engine {system.settings.engine}, {system.settings.processes} worker processes; from "
         "the first `received_at` to the last `finished_at`.",
     )
     title = f"Pipeline: {bundle.card.name}"
-    return Part(title, ("contestant", "images/s"), rows, notes, figures | {each.name: each for each in ratios})
+    return Part(
+        title, ("contestant", "images/s"), rows, notes, figures | {each.name: each for each in (*ratios, *processor)}
+    )
 
 
-def _through(system: System, files: Sequence[Path]) -> float:
-    before, ended = system.newest(), system.ended()
+def _through(system: System, files: Sequence[Path]) -> tuple[float, dict[str, float]]:
+    """Return images per second, and the processor seconds that each role used until the last answer was stored."""
+    before, ended, used = system.newest(), system.ended(), system.processor_seconds()
     system.drop(list(files))
     system.wait_for(ended + len(files))
-    return len(files) / system.seconds_since(before)
+    spent = {role: seconds - used.get(role, 0.0) for role, seconds in system.processor_seconds().items()}
+    return len(files) / system.seconds_since(before), spent
 
 
 @contextmanager

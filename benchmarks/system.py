@@ -53,6 +53,21 @@ class System:
                 return [child, *child.children(recursive=True)]
         raise BenchmarkFailed(f"No process of the role {role} runs.")
 
+    def processor_seconds(self) -> dict[str, float]:
+        """Return the processor time that each role has used so far; the worker's processes apart from its main one."""
+        spent = {"supervisor": _own_seconds(psutil.Process(self.process.pid))}
+        for role in ("redis", "web", "inbox", "beat", "worker"):
+            try:
+                first, *further = self.processes(role)
+            except BenchmarkFailed:
+                continue  # a Redis that is not ours
+            spent[role] = _own_seconds(first)
+            if role == "worker":
+                spent["classifying"] = sum(map(_own_seconds, further))
+            else:
+                spent[role] += sum(map(_own_seconds, further))
+        return spent
+
     def ended(self) -> int:
         """Return how many jobs have ended."""
         with self.database.reading() as session:
@@ -147,6 +162,11 @@ def paused(processes: Sequence[psutil.Process]) -> Iterator[None]:
     finally:
         for process in processes:
             process.resume()
+
+
+def _own_seconds(process: psutil.Process) -> float:
+    spent = process.cpu_times()
+    return float(spent.user + spent.system)
 
 
 def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:

@@ -26,6 +26,9 @@ from core.tables import Base, table_of
 #: A writer waits this long for another; measured: four processes that write without pause wait under a second.
 SQLITE_BUSY_SECONDS = 30.0
 
+#: Pages of 4 KiB in SQLite's write-ahead log from which a writer that does not wait for the disk tidies it up itself.
+LONGEST_LOG_PAGES = 8_000
+
 #: When a server that fell silent is given up, in libpq's words. By default a statement on its way waits for a quarter
 #: of an hour, and whoever waits for an answer for two hours. An address may say otherwise (`?keepalives_idle=60`).
 _PATIENCE = {
@@ -174,6 +177,10 @@ def _sqlite_engine(url: URL, *, begin: str, synced: bool) -> Engine:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
+        if not synced:
+            # Whose commit finds the log this long writes it into the database, and waits for the disk. Rather those
+            # who wait for it anyway: doors, from the usual 1,000 pages on. This is a bound for where none is open.
+            cursor.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG_PAGES}")
         # FULL: an acknowledged upload survives a power cut. NORMAL keeps the file sound, but not the last commits.
         cursor.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
         cursor.execute("PRAGMA foreign_keys = ON")

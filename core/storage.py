@@ -82,18 +82,26 @@ class FolderStore:
 
     def _write(self, data: bytes, target: Path) -> None:
         temporary = self.incoming / secrets.token_hex(16)
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        made = _make_folders(target.parent)
         try:
-            with temporary.open("xb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+            try:
+                self._write_synced(data, temporary)
+            except FileNotFoundError:  # the first original of all
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+                self._write_synced(data, temporary)
+            made = _make_folders(target.parent)
             temporary.replace(target)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
         for folder in (target.parent, *(each.parent for each in made)):
             sync_folder(folder)
+
+    @staticmethod
+    def _write_synced(data: bytes, path: Path) -> None:
+        with path.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def get(self, key: str) -> bytes:
         """Return one original.

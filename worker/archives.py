@@ -121,6 +121,7 @@ class Archives:
             self._custody.put_away(
                 claim, failed=not good, answer=partial(write_summary if good else _explain, rows=rows)
             )
+            self._custody.forget(claim)
             self._recorded.discard(claim)
             moved += 1
         return moved

@@ -61,10 +61,10 @@ class Custody(Protocol):
         """Give a claim up whose file was changed by its writer; False: it is kept until the file is whole."""
 
     def forget(self, claim: str) -> None:
-        """Remove what is left of a claim whose file is gone."""
+        """Remove what is left of a claim whose file is gone, put away or not. Safe to call from several threads."""
 
     def put_away(self, claim: str, *, failed: bool, answer: Callable[[Path], object] | None = None) -> None:
-        """Let a file whose work has ended leave.
+        """Let a file whose work has ended leave; what is then left of its claim is for `forget` to remove.
 
         Args:
             claim: Its claim.
@@ -195,7 +195,6 @@ class Processing:
         else:
             target = move_aside(path, settings.failed if failed else settings.done, relative, before_leaving=answer)
         leave_with(folder, target, settings.failed, relative)
-        remove_empty(path.parent, self._processing)
 
     def waits_below(self, folder: str, unrecorded: Collection[str]) -> bool:  # noqa: ARG002 - they lie in processing/
         """Look for it in the inbox and in `processing/`."""
@@ -229,6 +228,9 @@ def _remove_unfinished(folder: Path) -> None:
 
 def _remove_empty_tree(folder: Path) -> None:
     """Remove a folder and those below it, as far as they are empty; one that is gone is no matter."""
+    with suppress(OSError):
+        folder.rmdir()  # nearly always all that there is to do
+        return
     for parent, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
             Path(parent).rmdir()

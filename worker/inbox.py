@@ -210,10 +210,13 @@ class Inbox:
                 words = f"A finished file cannot leave {folder}: {error.strerror}; it is tried again."
                 self._complaints.tell(folder, words)
             else:
-                moved.append(settled.arrival_id)
+                moved.append(settled)
+        # One after the other: of two files of a name the first keeps it. Folders that are left go side by side, since
+        # a disk may take milliseconds to forget one.
+        list(self.waiting.side_by_side.map(self._custody.forget, [settled.claim for settled in moved]))
         if moved:
             with self._database.transaction() as session:
-                mark_settled(session, moved)
+                mark_settled(session, [settled.arrival_id for settled in moved])
         try:
             archives = self._archives.settle()
             self._folders.settle(lambda folder: self._custody.waits_below(folder, self._unrecorded))

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 #: Files that are taken before some are recorded, so that a drop of thousands does not keep the process from its beat.
 _CLAIMED_AT_ONCE = 512
-#: A share answers several renames nearly as fast as one, and a disk syncs several copies nearly as fast.
+#: A share answers several renames nearly as fast as one, and a disk several copies and removed folders.
 _TAKEN_SIDE_BY_SIDE = 8
 NO_FILE = "Something in the inbox is no regular file (a link or a device); it is left alone."
 
@@ -45,7 +45,7 @@ class Waiting:
     def __init__(self, settings: Settings, custody: Custody, complaints: Complaints) -> None:
         self._settings, self._custody, self._complaints = settings, custody, complaints
         self.tracker = StabilityTracker(settings.settle_seconds)
-        self._side_by_side = ThreadPoolExecutor(_TAKEN_SIDE_BY_SIDE, thread_name_prefix="inbox")
+        self.side_by_side = ThreadPoolExecutor(_TAKEN_SIDE_BY_SIDE, thread_name_prefix="inbox")
 
     def scan(self) -> None:
         """Look at everything in the inbox.
@@ -79,7 +79,7 @@ class Waiting:
         """Take the files that have settled, some hundred at once; return their claims, and how each looked then."""
         ready = list(islice(self._ready(time.monotonic()), _CLAIMED_AT_ONCE))
         taken: dict[str, Look] = {}
-        for path, claimed in zip(ready, self._side_by_side.map(self._claim, ready), strict=True):
+        for path, claimed in zip(ready, self.side_by_side.map(self._claim, ready), strict=True):
             # One that cannot be taken is seen anew: it must be quiet once more, which keeps it from a busy loop.
             self.tracker.forget(path)
             if isinstance(claimed, tuple):

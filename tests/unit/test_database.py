@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import StatementError
 
-from core.database import Database, insert_ignoring, now, parse_url, sqlite_file
+from core.database import LONGEST_LOG_PAGES, Database, insert_ignoring, now, parse_url, sqlite_file
 from core.errors import ConfigurationError, DatabaseUnavailable
 from core.schema import migrate
 from core.settings import Settings
@@ -172,6 +172,28 @@ def test_only_who_can_do_its_work_again_commits_without_waiting_for_the_disk(dat
             found.append(session.execute(text(question)).scalar())
     unsynced.dispose()
     assert found == ([2, 1] if database.is_sqlite else ["on", "off"])
+
+
+def test_the_write_ahead_log_is_tidied_up_by_those_who_wait_for_the_disk_anyway(tmp_path: Path) -> None:
+    def write(database: Database, megabytes: int) -> None:
+        for _ in range(megabytes):
+            with database.transaction() as session:
+                session.execute(text("CREATE TABLE IF NOT EXISTS much (data BLOB)"))
+                session.execute(text("INSERT INTO much VALUES (zeroblob(1000000))"))
+
+    # given a worker, whose commits do not wait, that wrote more than the usual 1,000 pages
+    file = tmp_path / "test.db"
+    worker, door = Database(f"sqlite:///{file}", synced=False), Database(f"sqlite:///{file}")
+    write(worker, 8)
+    assert file.stat().st_size < 1_000_000  # all of it is in the log
+    # when a door commits, then the log is written into the database
+    write(door, 1)
+    assert file.stat().st_size > 8_000_000
+    # and a worker alone does it too, later
+    write(worker, LONGEST_LOG_PAGES * 4096 // 1_000_000 + 2)
+    assert file.stat().st_size > 30_000_000
+    worker.dispose()
+    door.dispose()
 
 
 @pytest.mark.parametrize("name", ["a b%20c", "what?x=1", "nr #7", "ü:ber@l", "100%"])

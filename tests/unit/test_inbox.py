@@ -242,6 +242,18 @@ def test_the_same_name_with_other_bytes_is_kept_beside_the_first(desk: Desk) -> 
     assert kept == [draw_radiograph(1), draw_radiograph(2)]
 
 
+def test_files_of_one_name_that_end_together_leave_in_their_order_and_leave_no_folders(desk: Desk) -> None:
+    for seed in range(6):
+        desk.drop("study/scan.png", draw_radiograph(seed))
+        desk.take()
+    desk.classify()
+    assert desk.inbox.settle() == 6
+    names = ["scan.png", *(f"scan ({number}).png" for number in range(2, 7))]
+    kept = [(desk.settings.done / "study" / name).read_bytes() for name in names]
+    assert kept == [draw_radiograph(seed) for seed in range(6)]
+    assert desk.in_processing() == []
+
+
 def test_a_rejected_file_goes_to_failed_with_its_reason_and_is_not_tried_again(desk: Desk) -> None:
     desk.drop("notes.png", b"only words")
     desk.drop("none.png", b"")

@@ -89,9 +89,11 @@ def _examine_leftover(premises: Premises) -> Ailment | None:
 
 def _move_on(premises: Premises) -> None:
     settings, database = premises.settings, premises.database
+    custody = Processing(settings)
     for settled in _leftover(premises):
         with suppress(FileNotFoundError):
-            put_away(Processing(settings), settled)
+            put_away(custody, settled)
+            custody.forget(settled.claim)
     Inbox(settings, database, Ingest(settings, database, premises.store, lambda _: None)).settle()
 
 
