@@ -128,7 +128,9 @@ def _levels(image: Image.Image, unsigned: bool) -> NDArray[np.float64]:
     levels: NDArray[Any] = np.asarray(image)
     if unsigned:
         levels = levels.view(np.uint32)
-    return np.nan_to_num(levels.astype(np.float64), copy=False, posinf=0.0, neginf=0.0)
+    with np.errstate(invalid="ignore"):  # a signalling NaN would be warned of
+        wide = levels.astype(np.float64)
+    return np.nan_to_num(wide, copy=False, posinf=0.0, neginf=0.0)
 
 
 def _is_unsigned(image: Image.Image) -> bool:

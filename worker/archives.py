@@ -24,6 +24,7 @@ from core.records.intake import Submission
 from core.records.settling import latest_settled, members_of, unsettled_members
 from core.records.summaries import SummaryRow, arrivals_with
 from core.settings import Settings
+from core.words import none_usable
 from worker.custody import Custody
 from worker.moving import write_reason
 from worker.sidecars import Sidecar
@@ -147,7 +148,7 @@ class Archives:
 
 def _explain(target: Path, rows: Sequence[SummaryRow]) -> Path:
     summary = write_summary(target, rows)
-    return write_reason(target, (f"None of its {len(rows)} files could be used; {summary.name} says why for each.",))
+    return write_reason(target, (f"{none_usable(len(rows))}; {summary.name} says why.",))
 
 
 def _numbered(files: Iterator[Incoming], claim: str, known: set[str]) -> Iterator[Incoming]:

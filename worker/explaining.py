@@ -25,6 +25,7 @@ from core.plausibility import sentence_of
 from core.preprocessing import Placement, placement, read_radiograph, to_model_input
 from core.pseudonyms import Pseudonyms
 from core.settings import Settings
+from core.words import none_usable
 from worker.endings import breaks_off
 from worker.memory import limited_memory
 from worker.settling import UNFINISHED_PATIENCE, is_ignored
@@ -169,7 +170,7 @@ def _unpack(explanation: Explanation, stream: io.BufferedReader, settings: Setti
             explanation.preview = member.preview
         member.preview = None  # thousands of them would fill the memory
     if not any(member.taken for member in explanation.members):
-        words = f"None of its {len(explanation.members)} files could be used."
+        words = f"{none_usable(len(explanation.members))}."
         explanation.refusal = Refusal(RejectedImage.code, words, "door")
 
 

@@ -59,6 +59,7 @@ class Inbox:
         self._unsure = False  # some of them may have an arrival: a commit whose answer was lost, a file left in place
         self._not_before = 0.0  # no recording before this moment of the monotonic clock
         self._pause = _FIRST_PAUSE
+        self._at_once = CHUNK_FILES  # files that are recorded together
         self._settled_up_to = 0  # the arrival after which `settle` goes on; 0: it begins anew
         self._archives = Archives(settings, database, ingest, self._custody, (CHUNK_FILES, CHUNK_BYTES))
         self._folders = Folders(settings, database, ingest.pseudonyms)
@@ -106,6 +107,7 @@ class Inbox:
         """Store and record what was claimed; return how many files. A passing cause is tried again later."""
         recorded = 0
         while self._unrecorded and time.monotonic() >= self._not_before:
+            chunk: list[Incoming] = []
             try:
                 if self._unsure:
                     for claim in self._recorded(list(self._unrecorded)):
@@ -125,8 +127,14 @@ class Inbox:
                 )
                 self._not_before = time.monotonic() + self._pause
                 self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+                # The cause may be one file's alone, as a folder of the store that cannot be written: taken one by one,
+                # it waits behind all others.
+                if len(chunk) == 1 and (claim := chunk[0].claim or "") in self._unrecorded:
+                    self._unrecorded[claim] = self._unrecorded.pop(claim)
+                self._at_once = 1
                 break
             self._pause = _FIRST_PAUSE
+            self._at_once = min(2 * self._at_once, CHUNK_FILES)
             for file in chunk:
                 self._drop(file.claim or "")
             recorded += len(chunk)
@@ -256,7 +264,7 @@ class Inbox:
             path, relative = found
             try:
                 before = Look.at(path)
-                if count and (size + before.size > CHUNK_BYTES or count >= CHUNK_FILES):
+                if count and (size + before.size > CHUNK_BYTES or count >= min(self._at_once, CHUNK_FILES)):
                     return
                 problem: RejectedImage | None = self._refused.get(claim)
                 data, beginning = None, b""

@@ -61,10 +61,14 @@ def test_sigkill_leaves_no_orphan_and_a_second_up_recovers(
     installation.drop(*test_radiographs[:30])
     wait_until(lambda: installation.count(JobStatus.DONE) > 0, within_seconds=60, what="work has begun")
     family = installation.family()
+    before = {result["id"]: result for result in installation.results("--status", "done")}
 
     installation.stop(signal.SIGKILL)
 
     wait_until(lambda: not any(is_alive(pid) for pid in family), within_seconds=10, what="no orphan is left")
     installation.start()
     installation.wait_for_done(30)
-    assert {result["status"] for result in installation.results()} == {"done"}
+    after = {result["id"]: result for result in installation.results()}
+    assert {result["status"] for result in after.values()} == {"done"}
+    assert before
+    assert {number: after[number] for number in before} == before  # what was answered stays as it was

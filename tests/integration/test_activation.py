@@ -82,6 +82,16 @@ def test_the_mean_of_a_map_is_the_logit(classes: int) -> None:
     assert np.allclose(maps.mean(axis=(1, 2)), expected_means(model, probabilities), rtol=1e-3, atol=1e-3)
 
 
+def test_a_network_that_is_all_too_sure_has_a_map_too() -> None:
+    model = network(3)
+    model.layers[-1].set_weights([1000 * each for each in model.layers[-1].get_weights()])
+    mapped = with_activation_map(model)
+    assert mapped is not None
+    probabilities, maps = (np.asarray(each, dtype=np.float64) for each in mapped(pictures()))
+    assert (probabilities.max(axis=1) == 1).all()  # there is no slope left
+    assert (np.abs(maps).max(axis=(1, 2, 3)) > 1).all()
+
+
 def test_a_network_that_ends_otherwise_gets_no_map() -> None:
 
     assert with_activation_map(network(3, units=5)) is None

@@ -14,17 +14,19 @@ from tests.integration.parts import PATIENCE, Installation, RedisServer, talking
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def test_work_that_came_while_the_broker_was_down_is_done_after_it_returns_empty(
-    installation: Installation, redis: RedisServer
+@pytest.mark.parametrize("forgets", [True, False])
+def test_work_that_came_while_the_broker_was_down_is_done_once_after_it_returns_with_or_without_its_data(
+    forgets: bool, installation: Installation, redis: RedisServer
 ) -> None:
     # given: a worker with work in hand and bells in the broker
     installation.start("beat")
     installation.start_worker()
     installation.take_in(*(black_png(3000 + number, 3000) for number in range(30)))
     installation.holder()
-    # when: the broker dies and forgets; more work comes meanwhile
+    # when: the broker dies; more work comes meanwhile
     redis.kill()
-    redis.forget_everything()
+    if forgets:
+        redis.forget_everything()
     intake = installation.take_in(*(draw_radiograph(seed) for seed in range(5)))
     assert {arrival.status for arrival in intake.arrivals} == {ArrivalStatus.ACCEPTED}
     redis.start()
@@ -87,6 +89,20 @@ def test_doubled_garbled_and_unknown_messages_change_nothing(installation: Insta
     installation.wait_for(done=13)
     assert worker.poll() is None
     assert "unexpected keyword argument" not in installation.log("worker")
+
+
+def test_a_bell_that_was_taken_is_gone_so_that_none_comes_again_however_long_its_task_runs(
+    installation: Installation, redis: RedisServer
+) -> None:
+    installation.start_worker()
+    installation.take_in(*(black_png(4000 + number, 4000) for number in range(40)))
+    installation.holder()
+    with redis.client() as client:
+        # Redis would hide there what was taken, until the visibility timeout, and deliver it again.
+        keys = {key.decode() for key in client.scan_iter("fracture-queue:*")}
+    assert installation.count(JobStatus.RUNNING) > 0
+    assert not any("unacked" in key for key in keys), keys
+    installation.wait_for(done=40)
 
 
 def test_a_purged_queue_does_not_strand_the_work(installation: Installation, redis: RedisServer) -> None:

@@ -101,6 +101,26 @@ def test_a_polite_stop_finishes_the_batch_in_hand_and_leaves_the_rest_waiting(in
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_stop_that_takes_too_long_and_ends_in_a_kill_tears_nothing(installation: Installation) -> None:
+    worker = installation.start_worker()
+    installation.take_in(*(black_png(4000 + number, 4000) for number in range(24)))
+    installation.holder()
+    # when: as a container's end, whose time is over before the batch
+    worker.send_signal(signal.SIGTERM)
+    worker.kill()
+    worker.wait(timeout=PATIENCE)
+    # then: each job is done with its answer, or not done and without one
+    with installation.database.reading() as session:
+        answered = set(session.scalars(select(PredictionRow.radiograph_id)))
+        assert answered == set(session.scalars(select(JobRow.radiograph_id).where(JobRow.status == JobStatus.DONE)))
+    # and the next worker does the rest, once
+    installation.start("beat")
+    installation.start_worker()
+    installation.wait_for(done=24)
+    assert installation.events("quarantined") == 0
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_an_upload_overtakes_a_bulk_drop(installation: Installation) -> None:
     installation.take_in(*(black_png(3000 + number, 3000) for number in range(30)), source=Source.INBOX)
     (mine,) = installation.take_in(draw_radiograph(1), source=Source.WEB).arrivals

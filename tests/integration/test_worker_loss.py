@@ -2,6 +2,7 @@
 
 import signal
 import sqlite3
+import subprocess
 from contextlib import closing
 from functools import partial
 
@@ -54,7 +55,28 @@ def test_a_worker_that_is_killed_whole_leaves_no_process_and_its_work_to_the_nex
     assert busy.events("quarantined") == 0
 
 
+def hands_of(worker: subprocess.Popen[bytes], busy: Installation) -> set[int]:
+    """The processes of a worker that have work in hand."""
+    with busy.database.reading() as session:
+        names = session.scalars(select(JobRow.worker).where(JobRow.status == JobStatus.RUNNING).distinct()).all()
+    return {int(name.rpartition(":")[2]) for name in names if name} & set(children_of(worker.pid))
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_peer_that_runs_already_goes_on_with_what_a_killed_worker_held(busy: Installation) -> None:
+    worker, peer = busy.start_worker(), busy.start_worker()
+    busy.take_in(*(black_png(3000 + number, 3000) for number in range(PICTURES)))
+    wait_until(lambda: bool(hands_of(worker, busy)), within_seconds=PATIENCE, what="the first one has work in hand")
+    kill([worker.pid])
+    worker.wait(timeout=PATIENCE)
+    # then: when the lease has run out and the reconciler has come by, ten seconds are for a busy machine
+    within = busy.settings.lease_seconds + 2 * busy.settings.reconcile_seconds + 10
+    wait_until(lambda: busy.events("returned") > 0, within_seconds=within, what="its jobs are returned")
+    busy.wait_for(done=PICTURES)
+    assert busy.events("quarantined") == 0
+    assert peer.poll() is None
+
+
 def pause_holder(busy: Installation) -> int:
     """Stop a process that has work in hand, but not while it writes: that would keep all others from writing."""
     paused: list[int] = []

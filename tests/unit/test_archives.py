@@ -207,15 +207,19 @@ def test_each_file_of_a_dropped_archive_is_an_arrival_of_one_submission(
 
 def test_an_archive_of_which_nothing_can_be_used_fails_with_the_reasons(desk: Desk) -> None:
     desk.drop("letters.zip", zipped({"a.txt": b"a", "b.txt": b"b"}))
+    desk.drop("letter.zip", zipped({"c.txt": b"c"}))
     desk.drop("broken.zip", zipped(HANDS)[:-30])
     desk.take()
     desk.inbox.settle()
     assert desk.below(desk.settings.failed) == [
         *("broken.zip", "broken.zip.reason.txt"),
+        *("letter.zip", "letter.zip.SUMMARY.csv", "letter.zip.reason.txt"),
         *("letters.zip", "letters.zip.SUMMARY.csv", "letters.zip.reason.txt"),
     ]
     reason = (desk.settings.failed / "letters.zip.reason.txt").read_text()
-    assert reason == "None of its 2 files could be used; letters.zip.SUMMARY.csv says why for each.\n"
+    assert reason == "None of its 2 files could be used; letters.zip.SUMMARY.csv says why.\n"
+    reason = (desk.settings.failed / "letter.zip.reason.txt").read_text()
+    assert reason == "Its only file could not be used; letter.zip.SUMMARY.csv says why.\n"
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])

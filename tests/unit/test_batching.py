@@ -16,7 +16,7 @@ from core.ingest import Incoming, Ingest
 from core.records.claims import Outcome, give_back
 from core.records.controls import WORKERS, pause, resume
 from core.records.intake import Submission
-from core.records.models import register_bundles
+from core.records.models import register_bundles, set_active
 from core.records.workers import Identity
 from core.settings import Settings
 from core.storage import FolderStore
@@ -295,6 +295,24 @@ def test_a_model_that_is_published_later_is_found_without_a_restart(
     assert bench.context.installed() == [bench.model_id]
     bench.context._looked_at = float("-inf")
     assert len(bench.context.installed()) == 2
+
+
+def test_each_answer_names_the_model_that_gave_it_though_another_is_active_since(bench: Bench, tmp_path: Path) -> None:
+    bench.take_in(draw_radiograph(1))
+    assert work_off(bench.context, bench.pulse).jobs == 1
+    # when: the next version is published and takes over while the process runs
+    write_bundle(tmp_path / "models", version="2.0.0")
+    register_installed(bench.context.settings, bench.database, "test")
+    with bench.database.transaction() as session:
+        newer = set_active(session, "fracture-types/2.0.0", active=True, actor="test").id
+    bench.context._classifiers[newer] = FakeClassifier()
+    bench.context._looked_at = float("-inf")
+    second = bench.take_in(draw_radiograph(2))
+    assert work_off(bench.context, bench.pulse).jobs == 1
+    # then
+    with bench.database.reading() as session:
+        query = select(PredictionRow.radiograph_id, PredictionRow.model_version_id).order_by(PredictionRow.id)
+        assert session.execute(query).all() == [(1, bench.model_id), (second[0], newer)]
 
 
 def test_a_damaged_bundle_is_refused_before_its_network_is_loaded(bench: Bench, tmp_path: Path) -> None:

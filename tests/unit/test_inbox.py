@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,12 @@ def test_a_file_that_grows_in_steps_is_taken_once_and_whole(desk: Desk) -> None:
     path = desk.drop("scan.png", b"")
     for end in range(0, len(data), len(data) // 5):
         path.write_bytes(data[:end])
-        assert desk.look(0.9 * SETTLE) == 0
+        for _ in range(3):  # a pause is longer than from one look to the next
+            assert desk.look(0.3 * SETTLE) == 0
     path.write_bytes(data)
     assert desk.take() == 1
     assert [job.status for job in jobs_of(desk.database)] == [JobStatus.WAITING]
-    assert desk.arrivals()[0].bytes == len(data)
+    assert [row.sha256 for row in desk.arrivals()] == [hashlib.sha256(data).hexdigest()]
 
 
 def test_a_file_that_is_there_at_the_start_waits_too(desk: Desk) -> None:
@@ -69,6 +71,8 @@ def test_a_file_that_is_there_at_the_start_waits_too(desk: Desk) -> None:
     path.write_bytes(data)
     assert desk.look(SETTLE) == 0
     assert desk.look(SETTLE) == 1
+    assert desk.inbox.record() == 1
+    assert desk.arrivals()[0].sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_a_writer_that_goes_on_after_a_long_pause_is_waited_for_in_processing(desk: Desk) -> None:
@@ -82,7 +86,7 @@ def test_a_writer_that_goes_on_after_a_long_pause_is_waited_for_in_processing(de
     assert desk.inbox.record() == 0
     desk.clock.now += SETTLE
     assert desk.inbox.record() == 1
-    assert desk.arrivals()[0].bytes == len(data)
+    assert desk.arrivals()[0].sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_unfinished_names_wait_for_their_real_name_and_junk_stays(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,25 @@ def test_a_share_that_is_away_while_a_file_is_read_makes_it_wait_and_not_fail(
     assert [row.error_code for row in desk.arrivals()] == [None]
 
 
+def test_a_file_that_alone_cannot_be_stored_waits_behind_all_others(desk: Desk) -> None:
+    pictures = {f"{seed}.png": draw_radiograph(seed) for seed in range(9)}
+    for name, data in pictures.items():
+        desk.drop(name, data)
+    digest = hashlib.sha256(pictures["3.png"]).hexdigest()
+    assert desk.settings.store_path is not None
+    taken = desk.settings.store_path / digest[:2] / digest
+    taken.mkdir(parents=True)  # no file can be written there
+    desk.take()
+    for _ in range(8):
+        desk.clock.now += 30
+        desk.inbox.record()
+    assert sorted(row.name for row in desk.arrivals()) == sorted(set(pictures) - {"3.png"})
+    taken.rmdir()
+    desk.clock.now += 30
+    assert desk.inbox.record() == 1
+    assert len(desk.arrivals()) == 9
+
+
 def test_a_large_drop_is_taken_piece_by_piece(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.waiting._CLAIMED_AT_ONCE", 4)
     for seed in range(10):
@@ -232,7 +252,11 @@ def test_a_chunk_has_a_bound_in_bytes_but_holds_at_least_one_file(desk: Desk, mo
 
 
 @pytest.mark.parametrize(
-    "name", ["x" * 251 + ".png", "Röntgen 手.png", "a\nb.png", os.fsdecode(b"caf\xe9.png"), " .png", "a.png.png"]
+    "name",
+    [
+        *("x" * 251 + ".png", "Röntgen 手.png", "a\nb.png", os.fsdecode(b"caf\xe9.png"), " .png", "a.png.png"),
+        *("-rf.png", "left hand.PNG", "a..b.png", "wrist.Jpeg", "scan", "%2e%2e%2fscan.png"),
+    ],
 )
 def test_unusual_names_come_through(name: str, desk: Desk) -> None:
     desk.drop(name, draw_radiograph(1))

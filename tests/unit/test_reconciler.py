@@ -7,6 +7,7 @@ from sqlalchemy import update
 from core.database import Database, now
 from core.errors import BrokerUnavailable
 from core.records.deaths import Verdict
+from core.records.figures import queue_figures
 from core.records.jobs import take_unheard
 from core.records.workers import Identity, beat
 from core.settings import Settings
@@ -149,6 +150,16 @@ def test_a_clock_that_was_put_back_makes_nothing_wait_until_it_is_there_again(
     let_leases_run_out(database)
     assert tick(patient, database) == Reconciled(returned=1, quarantined=0, announced_again=2)
     assert broker.rung == [2]
+
+
+def test_no_wait_is_negative_after_the_clock_was_put_back(database: Database, model_id: int) -> None:
+    take_in(database, 1)
+    with database.transaction() as session:
+        session.execute(update(JobRow).values(created_at=now(session) + timedelta(hours=1)))
+    with database.reading() as session:
+        assert queue_figures(session, Settings()).oldest_waiting_seconds == 0
+    [job] = claimed(database, model_id).jobs
+    assert job.waited_ms == 0
 
 
 @pytest.mark.usefixtures("idle_worker")

@@ -3,7 +3,7 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ from sqlalchemy.exc import SAWarning
 
 from core.database import Database
 from core.errors import ConfigurationError, DatabaseUnavailable, SchemaMismatch
-from core.home import open_installation
+from core.home import open_installation, prepare_home
 from core.schema import MIGRATIONS, check_schema, expected_revision, found_revision, migrate
 from core.settings import Settings
 from core.tables import Base
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, copy_tables
 from tests.fakes import claim, take_in, with_next_revision
+from web.serve import serve
+from worker.main import run_worker
+from worker.opening import open_intake
 
 
 @pytest.fixture
@@ -159,6 +162,16 @@ def test_a_newer_database_is_refused_with_both_revisions(database: Database) -> 
         with pytest.raises(SchemaMismatch, match=f"revision 9999, this program at {expected_revision()}") as caught:
             look(database)
         assert "it belongs to a newer program" in str(caught.value)
+
+
+@pytest.mark.parametrize("start", [run_worker, open_intake, serve])
+def test_no_role_starts_on_tables_of_another_revision(start: Callable[[Settings], Any], settings: Settings) -> None:
+    prepare_home(settings)
+    database = Database(copy_tables(settings.home / "fracture.db"))
+    stamp(database, "9999")
+    database.dispose()
+    with pytest.raises(SchemaMismatch, match=f"revision 9999, this program at {expected_revision()}"):
+        start(settings)
 
 
 def test_an_older_database_is_refused_with_both_revisions_and_then_brought_up(

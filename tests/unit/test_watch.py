@@ -21,6 +21,7 @@ from tests.fakes import jobs_of, raising
 from tests.unit.desk import Desk
 from tests.unit.test_inbox_troubles import raise_unavailable
 from worker import inbox_loop
+from worker.inbox import Inbox
 from worker.inbox_loop import run_inbox, scan_pause, watch_inbox
 from worker.watch import FolderWatch, _Hints
 
@@ -122,10 +123,21 @@ def test_an_inbox_on_a_share_that_is_not_polled_is_told_of(
 
 def test_a_lost_event_is_made_good_by_the_next_scan(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.watch._Hints.on_any_event", lambda *_: None)
+    seen: list[tuple[bool, bool]] = []  # of each scan: whether the file was there when it began, and found at its end
+    scan = Inbox.scan
+
+    def noted(inbox: Inbox) -> None:
+        path = inbox._settings.inbox / "scan.png"
+        there = path.exists()
+        scan(inbox)
+        seen.append((there, path in inbox.waiting.tracker))
+
+    monkeypatch.setattr(Inbox, "scan", noted)
     with watching(rescan_seconds=0.3) as desk:
         wait_until(lambda: reported(desk), within_seconds=30, what="the loop runs")
         desk.drop("scan.png", draw_radiograph(1))
         recorded(desk, 1)
+    assert next(found for there, found in seen if there)
 
 
 def test_a_paused_intake_leaves_files_where_they_are_and_takes_them_when_it_is_resumed(
@@ -178,6 +190,16 @@ def test_a_folder_that_is_moved_in_is_taken_whole(watching: Watching, events: li
         until_watched(desk, events)
         (tmp_path / "study").rename(desk.settings.inbox / "study")
         recorded(desk, 3)
+
+
+def test_a_file_that_is_moved_in_from_elsewhere_is_noticed(
+    watching: Watching, events: list[Any], tmp_path: Path
+) -> None:
+    (tmp_path / "scan.png").write_bytes(draw_radiograph(1))
+    with watching(rescan_seconds=3600) as desk:
+        until_watched(desk, events)
+        (tmp_path / "scan.png").rename(desk.settings.inbox / "scan.png")
+        recorded(desk, 1)
 
 
 @pytest.mark.parametrize("polling", [False, True])

@@ -97,6 +97,8 @@ def test_a_missing_folder_is_named(site: Site, folder: str) -> None:
     [reason] = reasons(site)
 
     assert str(site.settings.home / folder) in reason
+    (site.settings.home / folder).mkdir()
+    assert site.client.get("/readyz").status_code == 200  # it is back
 
 
 @pytest.mark.usefixtures("broker")
