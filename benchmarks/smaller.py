@@ -1,6 +1,6 @@
 """What makes a shipped network faster, and what it costs: stored precision, integer arithmetic, smaller input.
 
-    python -m benchmarks.smaller models/fracture/1.1.0 --data ../shared/data/fracture-binary [--sides 288,256,224]
+    python -m benchmarks.smaller models/fracture/2.0.0 --data ../shared/data/fracture-binary [--sides 288,256,224]
 
 All variants run on LiteRT with one thread and take turns. What they answer is judged on the validation split; the
 difference from the network as it serves has an interval, bootstrapped over sources.
