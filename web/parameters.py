@@ -153,12 +153,15 @@ class QueryParser(FlaskParser):
 def _single(args: MultiDict[str, str], known: Iterable[str], *, strict: bool) -> dict[str, str]:
     """Return what is given, without blanks; what is given twice is refused."""
     found = {}
+    # Python takes some control characters for blanks; in a form they come with the lines of a note.
+    blanks = " " if strict else None
     for key, given in args.lists():
         name = key or ""  # None: a part of a form that has no name
         if len(given) > 1 and (strict or name in known):
             raise ValidationError({name: [f"is given {len(given)} times; give it once"]})
-        if given[0].strip() or (strict and name not in known):
-            found[name] = given[0].strip()
+        value = given[0].strip(blanks)
+        if value or (strict and name not in known):
+            found[name] = value
     return found
 
 

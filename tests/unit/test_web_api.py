@@ -151,6 +151,8 @@ def test_new_radiographs_do_not_shift_the_pages(site: Site) -> None:
         ("sha256=abc", "sha256"),
         ("label=a%00b", "label"),
         (f"name={'x' * 1025}", "name"),
+        ("name=%1F", "name"),  # a blank to Python, a control character to everybody else
+        ("name=%C2%85", "name"),
         ("submission=99999999999999999999", "submission"),
         ("lable=spiral", "lable"),
         ("order=oldest", "order"),
