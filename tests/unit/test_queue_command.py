@@ -65,7 +65,7 @@ def test_counts_and_rates_are_called_answers_since_each_model_gives_one(here: Si
     assert "Answers, one of each model to each radiograph" in text
     assert "Answers/s over 1, 5, 60 min: 0.0" in text
     assert json.loads(run("queue", "--json").stdout)["done"] == 2
-    assert "each active model owes each radiograph one" in page
+    assert "one for each active model and radiograph" in page
     assert "answers/s" in page
     assert "mages/s" not in text + page
 

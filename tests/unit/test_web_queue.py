@@ -232,7 +232,7 @@ def test_the_plot_is_drawn_without_script_and_says_the_same_as_its_table(site: S
     assert sum(each["done"] for each in stretches) == 10
     assert len(re.findall(r'<rect class="done"', page)) == 2
     assert len(re.findall(r'<rect class="failed"', page)) == 1
-    assert "12 jobs ended in the last 6 hours, at most 8 in 5 minutes" in page
+    assert "12 answers ended, given or failed, in the last 6 hours, at most 8 in 5 minutes" in page
     assert page.count("nobody looked") == sum(not each["known"] for each in stretches)
     assert "style=" not in page
 
