@@ -19,7 +19,7 @@ from dataclasses import replace
 from core.database import Database
 from core.errors import BrokerUnavailable, Unavailable
 from core.queue import ring
-from core.records.deaths import return_claim
+from core.records.deaths import return_claim, return_unnoted
 from core.records.workers import Identity
 from core.settings import Settings
 from worker.notes import Note, add_end, peak_memory_of, read_note
@@ -90,17 +90,21 @@ class Witness:
         peak, overdue = self._peaks.pop(pid, None), pid in self._overdue
         self._overdue.discard(pid)
         self._suspects.pop(pid, None)
-        if note is None or not note.token:
-            return  # it held nothing
+        if exit_code == 0 and (note is None or not note.token):
+            return  # it ended in peace
         last: Note = replace(
-            note,
+            note or Note(),
             exit_code=exit_code,
             peak_memory_bytes=peak or None,
             limit_seconds=self._settings.batch_limit_seconds if overdue else None,
         )
-        add_end(self._settings.runtime, pid, last)
+        if last.token:
+            add_end(self._settings.runtime, pid, last)
+        dead, witness = str(replace(self._identity, pid=pid)), str(self._identity)
         with self._database.transaction() as session:
-            verdicts = return_claim(session, last.token, str(self._identity), last.evidence())
+            verdicts = return_claim(session, last.token, witness, last.evidence()) if last.token else {}
+            # The database knows of a claim a moment before the note does.
+            verdicts |= return_unnoted(session, dead, witness, exit_code)
         if verdicts:
             log.error("A process that held %d jobs was %s.", len(verdicts), last.evidence().words())
             try:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.database import now
 from core.records.claims import pause_seconds
 from core.records.events import Event, record_events
-from core.records.evidence import NOTHING_KNOWN, Evidence
+from core.records.evidence import NOTHING_KNOWN, STAGES, Evidence
 from core.tables import JobRow, JobStatus
 
 #: A job that ended this many attempts in an unexplained death, `DEATHS_ALONE` of them without batch mates, is set
@@ -52,6 +52,22 @@ def return_expired(
 def return_claim(session: Session, token: str, actor: str, evidence: Evidence) -> dict[int, Verdict]:
     """Take the jobs of a claim whose worker is known to be dead, whatever its lease says; else as `return_expired`."""
     return _bury(session, JobRow.lease_token == token, actor, lambda _worker, _token: evidence)
+
+
+def return_unnoted(session: Session, worker: str, actor: str, exit_code: int | None) -> dict[int, Verdict]:
+    """Take what a dead process had claimed and not yet begun: it died between the claim and its note of it.
+
+    Args:
+        session: A transaction that may write.
+        worker: The dead process's name.
+        actor: Who does it, for the audit trail.
+        exit_code: How it ended, if that is known.
+
+    Returns:
+        Job id to what became of it; such a death counts for no job.
+    """
+    untouched = Evidence(stage=STAGES[0], exit_code=exit_code)
+    return _bury(session, JobRow.worker == worker, actor, lambda _worker, _token: untouched)
 
 
 def _bury(

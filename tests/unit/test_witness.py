@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,26 @@ def test_a_process_that_takes_too_long_is_killed_and_its_batch_returned(
         wait_until(lambda: bool(rung), within_seconds=30, what="the batch is returned")
     (job,) = jobs_of(database)
     assert (job.status, job.deaths) == (JobStatus.WAITING, 1)
+
+
+@pytest.mark.parametrize("noted", ["nothing", "the claim before"])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_process_that_dies_between_a_claim_and_its_note_gives_it_back_at_once(
+    prepared: Settings,
+    database: Database,
+    model_id: int,
+    sleeper: subprocess.Popen[bytes],
+    rung: list[int],
+    noted: str,
+) -> None:
+    take_in(database, 1)
+    witness = witness_of(prepared, database, sleeper.pid)
+    claimed(database, model_id, worker=f"{HERE}{sleeper.pid}")
+    notes = Notebook(note_path(prepared.runtime, sleeper.pid))
+    with notes.holding("0" * 32) if noted == "the claim before" else nullcontext():
+        witness._bury(sleeper.pid, -signal.SIGKILL)
+    assert rung == [1]
+    assert [(job.status, job.deaths) for job in jobs_of(database)] == [(JobStatus.WAITING, 0)]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
